@@ -1,0 +1,101 @@
+//! What a level needs inside the cluster, beside its servers. Everything is applied, so that doing it
+//! again changes nothing. I/O: the API server.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::ready::{Watched, condition, get};
+use crate::servers::ARGO_CONFIG;
+
+const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// The namespace `default` can take pods and workflows.
+pub(crate) async fn default_service_account(client: &Client, watched: &Watched<'_>) -> Result<()> {
+    watched
+        .until("the default ServiceAccount exists", async || {
+            get(client, "/api/v1/namespaces/default/serviceaccounts/default").await.map(drop)
+        })
+        .await
+}
+
+/// Argo's kinds, established and served; its namespace and configuration; what its pods may do.
+pub(crate) async fn argo(client: &Client, crds: &Path, watched: &Watched<'_>) -> Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(crds).with_context(|| format!("Argo's CRDs are not in {}", crds.display()))? {
+        let file = entry?.path();
+        let name =
+            file.file_stem().and_then(|name| name.to_str()).context("a CRD without a name")?.to_owned();
+        // The full ones are too large for kubectl's annotation, hence server-side apply.
+        apply(client, &format!("{CRDS}/{name}"), fs::read(&file)?).await?;
+        names.push(name);
+    }
+    for name in names {
+        let path = format!("{CRDS}/{name}");
+        watched.until(&format!("{name} is established"), || condition(client, &path, "Established")).await?;
+        let plural = name.split('.').next().unwrap_or(&name).to_owned();
+        let list = format!("/apis/argoproj.io/v1alpha1/{plural}?limit=1");
+        watched.until(&format!("{name} is served"), async || get(client, &list).await.map(drop)).await?;
+    }
+    for (path, object) in argo_objects() {
+        apply(client, &path, object.to_string().into()).await?;
+    }
+    Ok(())
+}
+
+fn argo_objects() -> Vec<(String, Value)> {
+    let (namespace, config) = ARGO_CONFIG;
+    let role = "devcluster-argo-executor";
+    vec![
+        (
+            format!("/api/v1/namespaces/{namespace}"),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        ),
+        (
+            format!("/api/v1/namespaces/{namespace}/configmaps/{config}"),
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": config},
+                "data": {
+                    // It would listen on all addresses of the machine.
+                    "metricsConfig": "enabled: false\n",
+                    "telemetryConfig": "enabled: false\n",
+                    // There is no other network.
+                    "workflowDefaults": "spec:\n  hostNetwork: true\n",
+                },
+            }),
+        ),
+        // Each workflow pod reports its results as the workflow's ServiceAccount.
+        (
+            format!("{RBAC}/clusterroles/{role}"),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
+                "rules": [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}],
+            }),
+        ),
+        (
+            format!("{RBAC}/clusterrolebindings/{role}"),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": role},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts"}],
+            }),
+        ),
+    ]
+}
+
+/// The node takes pods.
+pub(crate) async fn node_ready(client: &Client, name: &str, watched: &Watched<'_>) -> Result<()> {
+    let path = format!("/api/v1/nodes/{name}");
+    watched.until("the node is Ready", || condition(client, &path, "Ready")).await
+}
+
+async fn apply(client: &Client, path: &str, object: Vec<u8>) -> Result<()> {
+    let request = http::Request::patch(format!("{path}?fieldManager=devcluster&force=true"))
+        .header("content-type", "application/apply-patch+yaml") // JSON is YAML
+        .body(object)?;
+    client.request::<Value>(request).await.map(drop).with_context(|| format!("cannot apply {path}"))
+}
