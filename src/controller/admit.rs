@@ -1,0 +1,154 @@
+//! Whether an execution can be run at all, and by what. Pure.
+//!
+//! Checks again what the API server's schema checks, since an object may be stored past it, and what the schema
+//! cannot see: the namespace, and the runners there are.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    decide::{Patience, Refusal},
+    execution::Execution,
+};
+use crate::{
+    duration,
+    reason::Reason,
+    runners::{Registry, Runner},
+};
+
+/// What it takes to run an execution.
+#[derive(Clone)]
+pub struct Plan {
+    /// Who renders and interprets.
+    pub runner: Arc<dyn Runner>,
+    /// The ServiceAccount to act as; a valid name.
+    pub service_account: String,
+    /// The timeout, if there is one.
+    pub timeout: Option<Duration>,
+}
+
+/// The plan for an execution, or why there is none.
+pub fn admit(execution: &Execution, registry: &Registry) -> Result<Plan, Refusal> {
+    let spec = execution.spec.as_ref().map_err(|problem| {
+        let reason = if problem.path == "spec.args" { Reason::InvalidArgs } else { Reason::InvalidSpec };
+        refuse(reason, problem.to_string())
+    })?;
+    let platform = &spec.context.platform;
+    let invalid = |path: &str, what: String| refuse(Reason::InvalidSpec, format!("{path}: {what}"));
+    if let Some(namespace) = platform.namespace.as_deref()
+        && namespace != execution.namespace()
+    {
+        return Err(invalid(
+            "spec.context.platform.namespace",
+            format!(
+                "must be the execution's own namespace, {:?}; create the execution where it is to run",
+                execution.namespace()
+            ),
+        ));
+    }
+    if !is_dns_subdomain(&platform.service_account_name, 253) {
+        return Err(invalid(
+            "spec.context.platform.serviceAccountName",
+            "must be the name of a ServiceAccount".into(),
+        ));
+    }
+    if !is_dns_subdomain(execution.child_name(), 63) {
+        return Err(invalid(
+            "spec.context.name",
+            "must be at most 63 lower-case letters, digits, '-' and '.'; it names what the runner creates"
+                .into(),
+        ));
+    }
+    let timeout = match spec.context.timeout.as_deref() {
+        None => None,
+        Some(text) => duration::parse(text).map_err(|e| invalid("spec.context.timeout", e.to_string()))?,
+    };
+    let runner = registry.get(&spec.runner).cloned().ok_or_else(|| Refusal {
+        reason: Reason::RunnerNotFound,
+        message: format!(
+            "No controller here serves this runner; spec.runner may be one of: {}. Another controller may serve it.",
+            registry.names().collect::<Vec<_>>().join(", ")
+        ),
+        patience: Patience::Endless,
+    })?;
+    Ok(Plan { runner, service_account: platform.service_account_name.clone(), timeout })
+}
+
+fn refuse(reason: Reason, message: String) -> Refusal {
+    Refusal { reason, message, patience: Patience::None }
+}
+
+/// Whether a text is a DNS-1123 subdomain: also what keeps it from being anything else in a path or a header.
+fn is_dns_subdomain(text: &str, max: usize) -> bool {
+    let is_edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    !text.is_empty()
+        && text.len() <= max
+        && text.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.first().copied().is_some_and(is_edge)
+                && bytes.last().copied().is_some_and(is_edge)
+                && bytes.iter().all(|b| is_edge(*b) || *b == b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{admit, is_dns_subdomain};
+    use crate::{
+        controller::execution::Execution,
+        reason::Reason,
+        runners::{Registry, Settings},
+    };
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn execution(change: impl FnOnce(&mut Value)) -> Execution {
+        let mut object = json!({
+            "metadata": {"name": "a", "namespace": "team-a", "uid": "u"},
+            "spec": {"runner": "job", "context": {"platform": {"serviceAccountName": "deployer"}}},
+        });
+        change(&mut object);
+        serde_json::from_value(serde_json::from_str(&object.to_string()).unwrap())
+            .unwrap_or_else(|_| serde_json::from_str(&object.to_string()).unwrap())
+    }
+
+    #[rstest]
+    #[case("/spec/context/platform/namespace", json!("kube-system"), Reason::InvalidSpec, "spec.context.platform.namespace")]
+    #[case("/spec/context/platform/serviceAccountName", json!("a\r\nImpersonate-Group: system:masters"), Reason::InvalidSpec, "serviceAccountName")]
+    #[case("/spec/context/platform/serviceAccountName", json!("../x"), Reason::InvalidSpec, "serviceAccountName")]
+    #[case("/spec/context/name", json!("Ünïcode"), Reason::InvalidSpec, "spec.context.name")]
+    #[case("/spec/context/timeout", json!("5s-3s"), Reason::InvalidSpec, "spec.context.timeout")]
+    #[case("/spec/runner", json!("HELM"), Reason::RunnerNotFound, "argo-workflow, job")]
+    #[case("/spec/args", json!([]), Reason::InvalidArgs, "spec.args")]
+    fn what_is_wrong_is_refused_by_the_name_of_its_field(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] reason: Reason,
+        #[case] in_message: &str,
+    ) {
+        let execution = execution(|object| {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            object.pointer_mut(parent).unwrap()[field] = value;
+        });
+        let refusal = admit(&execution, &Registry::built_in(&Settings::default())).err().unwrap();
+        assert_eq!(refusal.reason, reason);
+        assert!(refusal.message.contains(in_message), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_plain_execution_is_admitted() {
+        let plan = admit(&execution(|_| ()), &Registry::built_in(&Settings::default())).ok().unwrap();
+        assert_eq!(
+            (plan.runner.name(), plan.service_account.as_str(), plan.timeout),
+            ("job", "deployer", None)
+        );
+    }
+
+    #[rstest]
+    fn names_that_could_be_anything_else_are_no_names(
+        #[values("", "-a", "a-", "a..b", ".a", "a/b", "a b", "a\n", "A", "ä", "a:b", "system:admin")]
+        name: &str,
+    ) {
+        assert!(!is_dns_subdomain(name, 253));
+    }
+}

@@ -1,0 +1,290 @@
+//! A child as it is written and as it is watched: how an execution's mark gets onto it and is read from it. Pure.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicResourceScope},
+    runtime::reflector::Lookup,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    decide::{Child, Halt},
+    execution::{Execution, SlimMeta},
+    status::halt_reason,
+};
+use crate::{
+    crd::{EXECUTION_UID_LABEL, GROUP},
+    runners::{Glance, Glimpse, Registry, Rendered, Runner},
+};
+
+/// Names the runner; it tells runners apart that share a kind.
+pub const RUNNER_LABEL: &str = "core.projectvoltron.dev/runner";
+/// Set in one patch with the release, so that a watch of metadata shows it.
+const RELEASED_LABEL: &str = "core.projectvoltron.dev/released";
+/// Set in one patch with the request to stop; holds the reason.
+const STOPPED_LABEL: &str = "core.projectvoltron.dev/stopped";
+/// The generation of the execution that the child was rendered from.
+const GENERATION_ANNOTATION: &str = "core.projectvoltron.dev/generation";
+/// The merge patch that is held back until the result is recorded.
+const HELD_BACK_ANNOTATION: &str = "core.projectvoltron.dev/held-back";
+
+/// The whole manifest of an execution's child: suspended, owned by the execution, and marked.
+pub fn manifest(execution: &Execution, runner: &dyn Runner, rendered: Rendered) -> Value {
+    let kind = runner.child();
+    let Rendered { mut spec, mut labels, mut annotations, held_back, keep_suspended } = rendered;
+    spec.insert("suspend".into(), Value::Bool(true));
+    labels.insert(EXECUTION_UID_LABEL.into(), execution.uid().into());
+    labels.insert(RUNNER_LABEL.into(), runner.name().into());
+    if keep_suspended {
+        // As if released already: whoever asked for the suspension is to end it.
+        labels.insert(RELEASED_LABEL.into(), "true".into());
+    }
+    annotations.insert(GENERATION_ANNOTATION.into(), execution.metadata.generation.unwrap_or(0).to_string());
+    if let Some(patch) = held_back {
+        annotations.insert(HELD_BACK_ANNOTATION.into(), patch.to_string());
+    }
+    json!({
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {
+            "name": execution.child_name(),
+            "namespace": execution.namespace(),
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [{
+                "apiVersion": format!("{GROUP}/v1alpha1"),
+                "kind": "RunnerExecution",
+                "name": execution.name(),
+                "uid": execution.uid(),
+                "controller": true,
+                // Asking for it would need a right on the execution that the ServiceAccount need not have.
+                "blockOwnerDeletion": false,
+            }],
+        },
+        "spec": spec,
+    })
+}
+
+/// The patch that releases a child.
+pub fn release_patch(uid: &str) -> Value {
+    json!({ "metadata": { "uid": uid, "labels": { RELEASED_LABEL: "true" } }, "spec": { "suspend": false } })
+}
+
+/// The patch that stops a child, from the runner's own.
+pub fn stop_patch(uid: &str, halt: Halt, mut patch: Value) -> Value {
+    let mark = json!({ "metadata": { "uid": uid, "labels": { STOPPED_LABEL: halt_reason(halt).as_str() } } });
+    crate::runners::args::merge(&mut patch, mark);
+    patch
+}
+
+/// The patch that applies what was held back of this child, read from its annotation.
+pub fn restore_patch(uid: &str, child: &Value) -> Value {
+    let held_back = child
+        .pointer("/metadata/annotations")
+        .and_then(|a| a.get(HELD_BACK_ANNOTATION))
+        .and_then(Value::as_str);
+    let mut patch = held_back
+        .and_then(|text| serde_json::from_str(text).ok())
+        .filter(Value::is_object)
+        .unwrap_or_else(|| json!({}));
+    let mark = json!({ "metadata": { "uid": uid, "annotations": { HELD_BACK_ANNOTATION: null } } });
+    crate::runners::args::merge(&mut patch, mark);
+    patch
+}
+
+/// An object of a child's kind as it is watched: with METADATA, the API server sends nothing but metadata.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Watched<const METADATA: bool> {
+    #[serde(default, deserialize_with = "slim")]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Value,
+}
+
+/// The metadata that is used here, without managed fields.
+fn slim<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    struct Marked {
+        #[serde(flatten)]
+        meta: SlimMeta,
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
+        #[serde(default)]
+        annotations: Option<BTreeMap<String, String>>,
+    }
+    let Marked { meta, labels, annotations } = Marked::deserialize(deserializer)?;
+    Ok(ObjectMeta { labels, annotations, ..meta.into() })
+}
+
+impl<const METADATA: bool> Resource for Watched<METADATA> {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn metadata_api() -> bool {
+        METADATA
+    }
+    fn kind(dt: &ApiResource) -> Cow<'_, str> {
+        dt.kind.as_str().into()
+    }
+    fn group(dt: &ApiResource) -> Cow<'_, str> {
+        dt.group.as_str().into()
+    }
+    fn version(dt: &ApiResource) -> Cow<'_, str> {
+        dt.version.as_str().into()
+    }
+    fn plural(dt: &ApiResource) -> Cow<'_, str> {
+        dt.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// What is kept of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The plural of its kind: one store holds all kinds.
+    pub plural: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The version that was seen.
+    pub resource_version: String,
+    /// The uid of the execution it was made for.
+    pub execution_uid: String,
+    /// The name of that execution.
+    pub execution_name: String,
+    /// The generation of the execution that it was rendered from.
+    pub generation: i64,
+    /// It was released.
+    pub released: bool,
+    /// It was asked to stop.
+    pub stopped: bool,
+    /// Settings of it are held back.
+    pub held_back: bool,
+    /// It is on its way out.
+    pub deleting: bool,
+    /// What a glimpse of it tells.
+    pub glance: Glance,
+}
+
+impl Entry {
+    /// Reads an object's marks. `None` if it is no execution's child.
+    pub fn read(meta: &ObjectMeta, status: &Value, plural: &str, registry: &Registry) -> Option<Self> {
+        let empty = BTreeMap::new();
+        let labels = meta.labels.as_ref().unwrap_or(&empty);
+        let annotations = meta.annotations.as_ref().unwrap_or(&empty);
+        let execution_uid = labels.get(EXECUTION_UID_LABEL)?.clone();
+        let owner = meta
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|o| o.kind == "RunnerExecution" && o.uid == execution_uid)?;
+        let runner = labels.get(RUNNER_LABEL).and_then(|name| registry.get(name))?;
+        Some(Self {
+            plural: plural.to_owned(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            execution_uid,
+            execution_name: owner.name.clone(),
+            generation: annotations.get(GENERATION_ANNOTATION).and_then(|g| g.parse().ok()).unwrap_or(0),
+            released: labels.contains_key(RELEASED_LABEL),
+            stopped: labels.contains_key(STOPPED_LABEL),
+            held_back: annotations.contains_key(HELD_BACK_ANNOTATION),
+            deleting: meta.deletion_timestamp.is_some(),
+            glance: runner.glance(&Glimpse { labels, status }),
+        })
+    }
+
+    /// Reads a whole object.
+    pub fn read_whole(object: &Value, plural: &str, registry: &Registry) -> Option<Self> {
+        let watched: Watched<false> = serde_json::from_value(object.clone()).ok()?;
+        Self::read(&watched.metadata, &watched.status, plural, registry)
+    }
+
+    /// The same from a watch event.
+    pub fn from_watched<const METADATA: bool>(
+        watched: &Watched<METADATA>,
+        plural: &str,
+        registry: &Registry,
+    ) -> Option<Self> {
+        Self::read(&watched.metadata, &watched.status, plural, registry)
+    }
+
+    /// The child as the decision sees it.
+    pub fn seen(&self, execution: &Execution) -> Child {
+        Child {
+            uid: self.uid.clone(),
+            current: self.generation == execution.metadata.generation.unwrap_or(0),
+            released: self.released,
+            stopped: self.stopped,
+            held_back: self.held_back,
+            glance: self.glance,
+            observation: None,
+            look_due: false,
+            grace_ends: None,
+        }
+    }
+}
+
+impl Lookup for Entry {
+    type DynamicType = ();
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Child".into()
+    }
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+    fn version((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+    fn plural((): &()) -> Cow<'_, str> {
+        "children".into()
+    }
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(self.name.as_str().into())
+    }
+    fn namespace(&self) -> Option<Cow<'_, str>> {
+        Some(self.namespace.as_str().into())
+    }
+    fn resource_version(&self) -> Option<Cow<'_, str>> {
+        Some(self.resource_version.as_str().into())
+    }
+    fn uid(&self) -> Option<Cow<'_, str>> {
+        Some(self.uid.as_str().into())
+    }
+}
+
+/// The name and uid of the execution that controls an object, if one does.
+pub fn controlling_execution(object: &Value) -> Option<(&str, &str)> {
+    object
+        .pointer("/metadata/ownerReferences")?
+        .as_array()?
+        .iter()
+        .find(|o| {
+            o.get("kind").and_then(Value::as_str) == Some("RunnerExecution")
+                && o.get("controller").and_then(Value::as_bool) == Some(true)
+        })
+        .and_then(|o| Some((o.get("name")?.as_str()?, o.get("uid")?.as_str()?)))
+}
+
+/// Whether an object is on its way out.
+pub fn is_leaving(object: &Value) -> bool {
+    serde_json::from_value::<Option<Time>>(
+        object.pointer("/metadata/deletionTimestamp").cloned().unwrap_or_default(),
+    )
+    .is_ok_and(|t| t.is_some())
+}

@@ -1,0 +1,104 @@
+//! What an API server's "no" means for an execution. Pure.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::core::ApiResource;
+
+use super::{
+    api::CallError,
+    decide::{Patience, Refusal},
+};
+use crate::reason::Reason;
+
+/// Why a pass ended early. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call failed in a way that time may heal.
+    #[error("cannot {doing}: {source}")]
+    Call {
+        /// What was to be done.
+        doing: &'static str,
+        /// What came back.
+        source: CallError,
+    },
+    /// The controller's own fault.
+    #[error("the controller panicked; please report it with the log line before this one")]
+    Panic,
+}
+
+impl Error {
+    /// One word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Call { source: CallError::Status(_), .. } => "status",
+            Self::Call { source: CallError::Timeout, .. } => "timeout",
+            Self::Call { source: CallError::Transport(_), .. } => "transport",
+            Self::Panic => "panic",
+        }
+    }
+}
+
+/// Whom and what a refused call was about.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// What was to be done, as a verb of Kubernetes.
+    pub verb: &'static str,
+    /// To which kind.
+    pub kind: &'a ApiResource,
+    /// As which ServiceAccount.
+    pub service_account: &'a str,
+    /// In which namespace.
+    pub namespace: &'a str,
+    /// Until when a refusal is put up with that may have to do with order of creation.
+    pub patience_ends: Timestamp,
+}
+
+/// The refusal that an error stands for; `None` if it only says to try again.
+pub fn refusal(error: &CallError, attempt: Attempt<'_>) -> Option<Refusal> {
+    let CallError::Status(status) = error else { return None };
+    let told = &status.message;
+    let Attempt { verb, kind, service_account, namespace, patience_ends } = attempt;
+    let (reason, message, patience) = match status.code {
+        403 if told.contains("exceeded quota") => (
+            Reason::QuotaExceeded,
+            format!("{told} It is tried again until there is room."),
+            Patience::Endless,
+        ),
+        403 => (
+            Reason::Forbidden,
+            format!(
+                "ServiceAccount {service_account} may not {verb} {}.{} in namespace {namespace}; grant it that by a Role and a RoleBinding. The API server says: {told}",
+                kind.plural, kind.group
+            ),
+            Patience::Until(patience_ends),
+        ),
+        404 if verb == "create" => (
+            Reason::RunnerUnavailable,
+            format!(
+                "The cluster does not serve {} ({}); install it, and the execution starts by itself.",
+                kind.kind, kind.api_version
+            ),
+            Patience::Endless,
+        ),
+        400 | 405 | 413 | 415 | 422 => {
+            (Reason::Rejected, format!("The API server refused it: {told}"), Patience::None)
+        }
+        _ => return None,
+    };
+    Some(Refusal { reason, message, patience })
+}
+
+/// What a refusal says without repeating anything that was sent: for arguments that come from a Secret.
+pub fn without_values(error: &CallError) -> String {
+    let fields: Vec<&str> = match error {
+        CallError::Status(status) => status
+            .details
+            .iter()
+            .flat_map(|d| &d.causes)
+            .map(|c| c.field.as_str())
+            .filter(|f| !f.is_empty())
+            .collect(),
+        CallError::Timeout | CallError::Transport(_) => Vec::new(),
+    };
+    let of = if fields.is_empty() { "it".to_owned() } else { fields.join(", ") };
+    format!("The API server refused {of}. Its words are left out, since arguments come from a Secret.")
+}

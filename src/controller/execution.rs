@@ -1,0 +1,309 @@
+//! The `RunnerExecution` as the controller holds it: read leniently, kept small. Pure.
+//!
+//! The API server's schema refuses bad objects, but may not have been there when one was stored. So nothing an
+//! object holds may break the decoding of others: the spec stays raw text until it is read for itself, with a
+//! bound on its depth, and what is wrong with it becomes a value.
+
+use std::borrow::Cow;
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    jiff::Timestamp,
+};
+use kube::Resource;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    crd::{MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus},
+    runners::{Problem, args::MAX_DEPTH},
+};
+
+/// One execution, as last seen. `Debug` shows no argument.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Wire")]
+pub struct Execution {
+    /// Its metadata, without labels, annotations and managed fields.
+    pub metadata: ObjectMeta,
+    /// Its spec, or what is wrong with it.
+    pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
+    /// Its status; empty where it is unreadable.
+    pub status: RunnerExecutionStatus,
+}
+
+/// What travels: everything else is skipped without being built.
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(default)]
+    metadata: SlimMeta,
+    #[serde(default)]
+    spec: Option<Box<RawValue>>,
+    #[serde(default)]
+    status: Option<Box<RawValue>>,
+}
+
+/// The part of an object's metadata that is used here.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SlimMeta {
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) uid: Option<String>,
+    pub(super) resource_version: Option<String>,
+    pub(super) generation: Option<i64>,
+    pub(super) creation_timestamp: Option<Time>,
+    pub(super) deletion_timestamp: Option<Time>,
+    pub(super) owner_references: Option<Vec<OwnerReference>>,
+}
+
+impl From<Wire> for Execution {
+    fn from(wire: Wire) -> Self {
+        let status: RunnerExecutionStatus =
+            wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let mut execution =
+            Self { metadata: wire.metadata.into(), spec: read_spec(wire.spec.as_deref()), status };
+        if execution.is_finished() {
+            execution.forget_content();
+        }
+        execution
+    }
+}
+
+impl From<SlimMeta> for ObjectMeta {
+    fn from(slim: SlimMeta) -> Self {
+        Self {
+            name: slim.name,
+            namespace: slim.namespace,
+            uid: slim.uid,
+            resource_version: slim.resource_version,
+            generation: slim.generation,
+            creation_timestamp: slim.creation_timestamp,
+            deletion_timestamp: slim.deletion_timestamp,
+            owner_references: slim.owner_references,
+            ..Self::default()
+        }
+    }
+}
+
+fn read_spec(raw: Option<&RawValue>) -> Result<Box<RunnerExecutionSpec>, Problem> {
+    let problem = |path: &str, what: String| Problem { path: path.to_owned(), what };
+    let Some(raw) = raw else { return Err(problem("spec", "is missing".into())) };
+    if depth(raw.get()) > MAX_DEPTH + 2 {
+        return Err(problem(
+            "spec.args",
+            format!("nests more than {MAX_DEPTH} levels deep; flatten it, or pass it as text"),
+        ));
+    }
+    let mut json = serde_json::Deserializer::from_str(raw.get());
+    let spec: RunnerExecutionSpec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = format!("spec.{}", error.path());
+        // serde's own words repeat values; arguments may be secret, so only what it expected is told.
+        let what = error.inner().to_string();
+        let expected = what.rsplit_once("expected ").map_or("another form", |(_, expected)| expected);
+        let expected = expected.split(" at line").next().unwrap_or(expected).to_owned();
+        match what.strip_prefix("missing field ") {
+            Some(field) => {
+                problem(&path, format!("lacks the field {}", field.split(" at line").next().unwrap_or(field)))
+            }
+            None => problem(&path, format!("must be {expected}")),
+        }
+    })?;
+    match spec.args {
+        Value::Object(_) | Value::Null => Ok(Box::new(spec)),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(problem("spec.args", "must be an object".into()))
+        }
+    }
+}
+
+/// How many brackets are open at most at one place of a JSON text.
+fn depth(json: &str) -> usize {
+    let (mut open, mut deepest, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in json.bytes() {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b'"' => in_text = true,
+                b'{' | b'[' => {
+                    open += 1;
+                    deepest = deepest.max(open);
+                }
+                b'}' | b']' => open = open.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    deepest
+}
+
+impl Execution {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The version that was read, as a number: a later one of the same object is larger (KEP-5504).
+    pub fn version(&self) -> u64 {
+        self.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    }
+
+    /// Whether its outcome is recorded.
+    pub fn is_finished(&self) -> bool {
+        self.status.phase.is_some_and(Phase::is_final)
+    }
+
+    /// Whether another controller is responsible for it.
+    pub fn is_managed_elsewhere(&self) -> bool {
+        self.spec.as_ref().is_ok_and(|s| s.managed_by.as_deref().is_some_and(|by| by != MANAGED_BY))
+    }
+
+    /// The name of what the runner creates.
+    pub fn child_name(&self) -> &str {
+        self.spec.as_ref().ok().and_then(|s| s.context.name.as_deref()).unwrap_or_else(|| self.name())
+    }
+
+    /// The recorded child.
+    pub fn recorded_child(&self) -> Option<&ResourceRef> {
+        self.status.resources.first().filter(|r| !r.uid.is_empty())
+    }
+
+    /// When it is to be deleted, once it has finished.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let ttl = self.spec.as_ref().ok()?.ttl_seconds_after_finished?;
+        let end = self.status.completion_time.as_ref()?.0;
+        end.checked_add(std::time::Duration::from_secs(u64::try_from(ttl).unwrap_or(0))).ok()
+    }
+
+    /// Drops what a finished execution needs no more, since most of what a controller holds is finished.
+    fn forget_content(&mut self) {
+        if let Ok(spec) = &mut self.spec {
+            spec.args = Value::Null;
+            spec.args_from = Vec::new();
+        }
+        self.status.output = None;
+        self.status.dry_run = None;
+        self.status.message = None;
+        self.status.conditions = Vec::new();
+    }
+}
+
+impl std::fmt::Debug for Execution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Execution({}/{} {})", self.namespace(), self.name(), self.uid())
+    }
+}
+
+impl Resource for Execution {
+    type DynamicType = ();
+    type Scope = <RunnerExecution as Resource>::Scope;
+
+    fn kind(dt: &()) -> Cow<'_, str> {
+        RunnerExecution::kind(dt)
+    }
+    fn group(dt: &()) -> Cow<'_, str> {
+        RunnerExecution::group(dt)
+    }
+    fn version(dt: &()) -> Cow<'_, str> {
+        RunnerExecution::version(dt)
+    }
+    fn plural(dt: &()) -> Cow<'_, str> {
+        RunnerExecution::plural(dt)
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Execution;
+    use kube::core::{ObjectList, WatchEvent};
+    use rstest::rstest;
+
+    fn with_args(args: &str) -> String {
+        format!(
+            r#"{{"metadata":{{"name":"a","namespace":"n","uid":"u","resourceVersion":"7","managedFields":[{{"x":1}}]}},
+                "spec":{{"runner":"job","context":{{"platform":{{"serviceAccountName":"s"}}}},"args":{args}}}}}"#
+        )
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", r#"{"a":"#.repeat(levels) + "1", "}".repeat(levels))
+    }
+
+    #[rstest]
+    fn arguments_of_any_depth_do_not_break_the_decoding_of_others(
+        #[values(1, 64, 99, 100, 101, 123, 124, 125, 126, 127, 128, 200, 9_999, 100_000)] levels: usize,
+    ) {
+        let bad = with_args(&nested(levels));
+        let list = format!(
+            r#"{{"kind":"L","apiVersion":"v1","metadata":{{}},"items":[{},{bad}]}}"#,
+            with_args("{}")
+        );
+        let list: ObjectList<Execution> = serde_json::from_str(&list).unwrap();
+        assert!(list.items[0].spec.is_ok());
+        assert_eq!(list.items[1].spec.is_ok(), levels <= 100, "{:?}", list.items[1].spec);
+        let event: WatchEvent<Execution> =
+            serde_json::from_str(&format!(r#"{{"type":"ADDED","object":{bad}}}"#)).unwrap();
+        assert!(matches!(event, WatchEvent::Added(e) if e.spec.is_ok() == (levels <= 100)));
+    }
+
+    #[rstest]
+    #[case(r#"{"runner":"job"}"#, "spec.", "lacks the field `context`")]
+    #[case(
+        r#"{"runner":1,"context":{"platform":{"serviceAccountName":"s"}}}"#,
+        "spec.runner",
+        "must be a string"
+    )]
+    #[case(
+        r#"{"runner":"job","context":{"platform":{"serviceAccountName":"s"},"dryRun":"sesame"}}"#,
+        "spec.context.dryRun",
+        "must be a boolean"
+    )]
+    #[case(
+        r#"{"runner":"job","context":{"platform":{"serviceAccountName":"s"}},"args":"sesame"}"#,
+        "spec.args",
+        "must be an object"
+    )]
+    fn a_spec_stored_past_the_schema_is_a_problem_with_a_path_and_without_values(
+        #[case] spec: &str,
+        #[case] path: &str,
+        #[case] what: &str,
+    ) {
+        let execution: Execution =
+            serde_json::from_str(&format!(r#"{{"metadata":{{"name":"a"}},"spec":{spec}}}"#)).unwrap();
+        let problem = execution.spec.unwrap_err();
+        assert!(problem.path.starts_with(path), "{problem}");
+        assert!(problem.what.contains(what), "{problem}");
+        assert!(!problem.to_string().contains("sesame"));
+    }
+
+    #[rstest]
+    fn a_status_of_any_form_is_read_as_none(
+        #[values("null", "1", "[]", r#"{"phase":"Nonsense"}"#, r#"{"startTime":"x"}"#)] status: &str,
+    ) {
+        let execution: Execution =
+            serde_json::from_str(&format!(r#"{{"metadata":{{"name":"a"}},"spec":{{}},"status":{status}}}"#))
+                .unwrap();
+        assert!(execution.status.phase.is_none());
+    }
+}

@@ -1,0 +1,196 @@
+//! What the controller remembers of an execution between two passes. Nothing of it is needed for correctness:
+//! after a restart it is empty.
+//!
+//! It saves requests (a pass on a cache that has not yet seen our own last write would only be refused), spaces
+//! retries and closer looks, and bounds how long a refusal is put up with.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::execution::Execution;
+use crate::runners::Glance;
+
+/// How long a start may be refused for something that may be just about to be created.
+const REFUSAL_GRACE: Duration = Duration::from_secs(30);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The first closer look at a child that stands still.
+const FIRST_LOOK_IN_DOUBT: Duration = Duration::from_secs(2);
+const LOOKS_IN_DOUBT: Duration = Duration::from_secs(5);
+/// The first look at a child that goes on, for its progress; each further one after twice the time.
+const FIRST_LOOK: Duration = Duration::from_secs(30);
+const LAST_LOOK: Duration = Duration::from_secs(3600);
+
+/// By uid of the execution.
+#[derive(Debug, Default)]
+pub struct Memory {
+    remembered: Mutex<HashMap<String, Remembered>>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// The execution as our own last write left it, until a watch shows that or a later version.
+    written: Option<Arc<Execution>>,
+    failures: u32,
+    /// Not before then, unless the execution has another version than this.
+    retry: Option<(Timestamp, u64)>,
+    first_refusal: Option<Timestamp>,
+    looks: u32,
+    next_look: Option<Timestamp>,
+    waiting_since: Option<Timestamp>,
+    missing_since: Option<Timestamp>,
+}
+
+impl Memory {
+    fn with<T>(&self, uid: &str, f: impl FnOnce(&mut Remembered) -> T) -> T {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = all.get_mut(uid) {
+            f(remembered)
+        } else {
+            f(all.entry(uid.to_owned()).or_default())
+        }
+    }
+
+    /// The newer of what was seen and what we wrote.
+    pub fn latest(&self, seen: Arc<Execution>) -> Arc<Execution> {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(remembered) = all.get_mut(seen.uid()) else { return seen };
+        match &remembered.written {
+            Some(written) if written.version() > seen.version() => Arc::clone(written),
+            Some(_) | None => {
+                remembered.written = None;
+                seen
+            }
+        }
+    }
+
+    /// Remembers our own write.
+    pub fn wrote(&self, execution: &Arc<Execution>) {
+        self.with(execution.uid(), |r| r.written = Some(Arc::clone(execution)));
+    }
+
+    /// Forgets everything of an execution but our own last write.
+    pub fn settle(&self, uid: &str) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = all.get_mut(uid) {
+            match remembered.written.take() {
+                Some(written) => *remembered = Remembered { written: Some(written), ..Remembered::default() },
+                None => {
+                    all.remove(uid);
+                }
+            }
+        }
+    }
+
+    /// Forgets an execution that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Counts one more failure in a row and tells when to try again; `jitter` is within 0 and 1.
+    pub fn failed(&self, uid: &str, jitter: f64) -> (u32, Duration) {
+        self.with(uid, |r| {
+            r.failures = r.failures.saturating_add(1);
+            let exponent = r.failures.saturating_sub(1).min(16);
+            let delay = FIRST_RETRY.saturating_mul(1 << exponent).min(LAST_RETRY);
+            (r.failures, delay.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0))
+        })
+    }
+
+    /// Plans the next try of an execution of that version.
+    pub fn retry_at(&self, uid: &str, version: u64, at: Timestamp) {
+        self.with(uid, |r| r.retry = Some((at, version)));
+    }
+
+    /// When the next try is due, if that is later and nobody changed the execution meanwhile: the watch event of
+    /// our own report would otherwise undo the pause.
+    pub fn retry_planned(&self, uid: &str, version: u64, now: Timestamp) -> Option<Timestamp> {
+        let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid)?.retry.filter(|(at, of)| *at > now && *of == version).map(|(at, _)| at)
+    }
+
+    /// Everything may be tried at once: something came up that many may be waiting for.
+    pub fn retry_all(&self) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values_mut().for_each(|r| r.retry = None);
+    }
+
+    /// A step went through.
+    pub fn succeeded(&self, uid: &str) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = all.get_mut(uid) {
+            remembered.failures = 0;
+            remembered.first_refusal = None;
+        }
+    }
+
+    /// Until when the present refusal is put up with.
+    pub fn patience_ends(&self, uid: &str, now: Timestamp) -> Timestamp {
+        self.with(uid, |r| later(*r.first_refusal.get_or_insert(now), REFUSAL_GRACE))
+    }
+
+    /// Whether it is time for a closer look at a child.
+    pub fn look_due(&self, uid: &str, glance: Glance, now: Timestamp) -> bool {
+        self.with(uid, |r| {
+            let first = match glance {
+                Glance::Doubtful => FIRST_LOOK_IN_DOUBT,
+                Glance::Underway | Glance::Ended { .. } => FIRST_LOOK,
+            };
+            let planned = r.next_look.filter(|next| *next <= later(now, first) || r.looks > 0);
+            let next = planned.unwrap_or_else(|| later(now, first));
+            r.next_look = Some(next);
+            next <= now
+        })
+    }
+
+    /// A closer look was taken.
+    pub fn looked(&self, uid: &str, glance: Glance, waits: bool, now: Timestamp) {
+        self.with(uid, |r| {
+            r.looks = r.looks.saturating_add(1);
+            let pause = match glance {
+                Glance::Doubtful => LOOKS_IN_DOUBT,
+                Glance::Underway | Glance::Ended { .. } if waits => LOOKS_IN_DOUBT,
+                Glance::Underway | Glance::Ended { .. } => {
+                    FIRST_LOOK.saturating_mul(1 << r.looks.min(10)).min(LAST_LOOK)
+                }
+            };
+            r.next_look = Some(later(now, pause));
+            if !waits {
+                r.waiting_since = None;
+            }
+        });
+    }
+
+    /// When the next closer look is due.
+    pub fn next_look(&self, uid: &str) -> Option<Timestamp> {
+        self.with(uid, |r| r.next_look)
+    }
+
+    /// Since when the child has been waiting, by its own word or else by ours.
+    pub fn waiting_since(&self, uid: &str, told: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        self.with(uid, |r| told.unwrap_or_else(|| *r.waiting_since.get_or_insert(now)))
+    }
+
+    /// Since when the recorded child has been missing in the watch.
+    pub fn missing_since(&self, uid: &str, now: Timestamp) -> Timestamp {
+        self.with(uid, |r| *r.missing_since.get_or_insert(now))
+    }
+
+    /// The recorded child is there.
+    pub fn found(&self, uid: &str) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = all.get_mut(uid) {
+            remembered.missing_since = None;
+        }
+    }
+}
+
+/// That much later, or the end of time.
+pub fn later(time: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by).ok().and_then(|by| time.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+}

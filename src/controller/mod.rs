@@ -1,0 +1,181 @@
+//! The controller: the lifecycle that every runner shares.
+//!
+//! | question | file |
+//! |---|---|
+//! | what happens next, and why | [`decide`] |
+//! | how a pass goes | [`reconcile`] |
+//! | how a step is carried out | `step` |
+//! | where a status field is set | [`status`] |
+//! | why something is tried again | [`error`], [`memory`] |
+//! | what wakes a pass | [`triggers`] |
+//! | with whose rights a request is made | [`impersonate`] |
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use kube::{
+    Client,
+    runtime::{
+        Controller,
+        controller::{self, Config},
+        reflector::store::Writer,
+    },
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub mod admit;
+pub mod api;
+pub mod child;
+pub mod decide;
+pub mod error;
+pub mod events;
+pub mod execution;
+pub mod http;
+pub mod impersonate;
+pub mod memory;
+pub mod metrics;
+pub mod reconcile;
+mod render;
+pub mod status;
+mod step;
+pub mod triggers;
+
+use self::{
+    api::Api,
+    error::Error,
+    events::Events,
+    execution::Execution,
+    memory::Memory,
+    metrics::Metrics,
+    reconcile::{Context, error_policy},
+};
+use crate::runners::{DEFAULT_START_GRACE, Registry};
+
+/// How the controller is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this namespace, instead of all.
+    pub namespace: Option<String>,
+    /// How many executions are worked on at the same time.
+    pub concurrency: u16,
+    /// Where probes and metrics are served; nowhere if absent.
+    pub listen: Option<SocketAddr>,
+    /// How long a child may wait for something of the cluster's before the run fails.
+    pub start_grace: Duration,
+    /// How often watches are begun anew, to make up for lost events.
+    pub resync: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            concurrency: 32,
+            listen: None,
+            start_grace: DEFAULT_START_GRACE,
+            resync: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Runs until stopped; the steps in hand are finished, none is begun.
+///
+/// # Errors
+/// If probes and metrics cannot be served.
+pub async fn run(
+    client: Client,
+    registry: Registry,
+    options: Options,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let metrics = Metrics::default();
+    let api = Api::new(client.clone());
+    let (events, write_events) = Events::new(api.clone(), metrics.clone());
+    let scope = options.namespace.as_deref();
+    let (recovered, woken) = mpsc::channel(1);
+    let (children, child_changes) =
+        triggers::children(&client, scope, options.resync, &registry, &metrics, &recovered);
+
+    let writer = Writer::<Execution>::new(());
+    let store = writer.as_reader();
+    let cx = Arc::new(Context {
+        api,
+        registry,
+        children,
+        memory: Memory::default(),
+        events,
+        metrics: metrics.clone(),
+        start_grace: options.start_grace,
+        stop: stop.clone(),
+    });
+    let forgetful = Arc::clone(&cx);
+    let executions = triggers::executions(
+        client,
+        options.namespace.clone(),
+        options.resync,
+        metrics.clone(),
+        writer,
+        move |execution| {
+            forgetful.memory.forget(execution.uid());
+        },
+    );
+
+    let waiting = Arc::clone(&cx);
+    let woken =
+        futures::stream::unfold(woken, |mut woken| async move { woken.recv().await.map(|()| ((), woken)) })
+            .inspect(move |()| waiting.memory.retry_all());
+    let controller = Controller::for_stream(executions, store.clone())
+        .with_config(Config::default().concurrency(options.concurrency))
+        .reconcile_on(child_changes)
+        .reconcile_all_on(woken)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile::reconcile, error_policy, cx)
+        .for_each(|result| {
+            log(&result);
+            std::future::ready(())
+        });
+
+    let ready = Arc::new(AtomicBool::new(false));
+    let readiness = {
+        let ready = Arc::clone(&ready);
+        async move {
+            if store.wait_until_ready().await.is_ok() {
+                ready.store(true, Ordering::Relaxed);
+                tracing::info!("the executions are known");
+            }
+        }
+    };
+    let served = async {
+        match options.listen {
+            Some(address) => http::serve(address, metrics, ready, stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    tokio::spawn(write_events);
+    tokio::spawn(readiness);
+    let ((), served) = tokio::join!(controller, async {
+        let served = served.await;
+        // Without probes the controller would be killed at a bad moment; stop at a good one.
+        if served.is_err() {
+            stop.cancel();
+        }
+        served
+    });
+    served
+}
+
+/// Errors of reconciles are logged by [`error_policy`]; what is left is the queue's.
+fn log<K>(result: &Result<K, controller::Error<Error, kube::runtime::watcher::Error>>) {
+    match result {
+        Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+        Err(error) => tracing::warn!(%error, "the controller's queue failed"),
+    }
+}

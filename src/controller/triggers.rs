@@ -1,0 +1,231 @@
+//! What wakes a reconcile: the watch of executions, and one watch for each kind of child.
+//!
+//! Every watch is isolated. kube's `Controller` backs off all its triggers together when one fails, so that a
+//! missing CRD would stop everything; here a watch handles its own errors (count, log, back off) and never passes
+//! one on. A watch is begun anew from time to time, so that an event that got lost is made up for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Client, Resource,
+    core::{ApiResource, Expression, Selector},
+    runtime::{
+        WatchStreamExt,
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use super::{
+    child::{Entry, Watched},
+    execution::Execution,
+    metrics::{Metrics, ResourceLabel},
+};
+use crate::{
+    crd::EXECUTION_UID_LABEL,
+    runners::{Registry, View},
+};
+
+/// The children of every kind, as watched.
+#[derive(Clone, Default)]
+pub struct ChildStores {
+    by_plural: BTreeMap<String, Store<Entry>>,
+}
+
+impl ChildStores {
+    /// The child of that kind and name.
+    pub fn get(&self, kind: &ApiResource, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        self.by_plural.get(&kind.plural)?.get(&ObjectRef::new(name).within(namespace))
+    }
+}
+
+/// The watch of executions: changed ones come out, all are in the writer's store. `gone` hears of deleted ones.
+pub fn executions(
+    client: Client,
+    scope: Option<String>,
+    resync: Duration,
+    metrics: Metrics,
+    writer: Writer<Execution>,
+    gone: impl Fn(&Execution) + Send + 'static,
+) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send {
+    let api =
+        scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
+    resilient(api, watcher::Config::default(), resync, "runnerexecutions", metrics)
+        .inspect(move |event| {
+            if let Event::Delete(execution) = event {
+                gone(execution);
+            }
+        })
+        .map(Ok)
+        .reflect(writer)
+        .applied_objects()
+}
+
+/// The watches of all kinds of children: the executions whose child changed, and the stores. `recovered` hears
+/// when a kind becomes readable, for example since its CRD was installed.
+pub fn children(
+    client: &Client,
+    scope: Option<&str>,
+    resync: Duration,
+    registry: &Registry,
+    metrics: &Metrics,
+    recovered: &mpsc::Sender<()>,
+) -> (ChildStores, BoxStream<'static, ObjectRef<Execution>>) {
+    let mut stores = ChildStores::default();
+    let mut streams: Vec<BoxStream<'static, ObjectRef<Execution>>> = Vec::new();
+    let mut views: BTreeMap<String, (ApiResource, BTreeSet<bool>)> = BTreeMap::new();
+    for runner in registry.iter() {
+        let kind = runner.child();
+        views
+            .entry(kind.plural.clone())
+            .or_insert_with(|| (kind, BTreeSet::new()))
+            .1
+            .insert(runner.view() == View::Status);
+    }
+    for (plural, (kind, wants_status)) in views {
+        let writer = Writer::<Entry>::new(());
+        stores.by_plural.insert(plural, writer.as_reader());
+        let watch = ChildWatch {
+            client: client.clone(),
+            kind,
+            scope: scope.map(str::to_owned),
+            resync,
+            registry: registry.clone(),
+            metrics: metrics.clone(),
+        };
+        streams.push(if wants_status.contains(&true) {
+            watch.stream::<false>(writer, recovered.clone()).boxed()
+        } else {
+            watch.stream::<true>(writer, recovered.clone()).boxed()
+        });
+    }
+    (stores, futures::stream::select_all(streams).boxed())
+}
+
+struct ChildWatch {
+    client: Client,
+    kind: ApiResource,
+    scope: Option<String>,
+    resync: Duration,
+    registry: Registry,
+    metrics: Metrics,
+}
+
+impl ChildWatch {
+    fn stream<const METADATA: bool>(
+        self,
+        mut writer: Writer<Entry>,
+        recovered: mpsc::Sender<()>,
+    ) -> impl Stream<Item = ObjectRef<Execution>> + Send {
+        let Self { client, kind, scope, resync, registry, metrics } = self;
+        let plural = kind.plural.clone();
+        let api: kube::Api<Watched<METADATA>> = scope.map_or_else(
+            || kube::Api::all_with(client.clone(), &kind),
+            |ns| kube::Api::namespaced_with(client.clone(), &ns, &kind),
+        );
+        let marked: Selector = Expression::Exists(EXECUTION_UID_LABEL.into()).into();
+        let config = watcher::Config::default().labels_from(&marked);
+        let events = resilient(api, config, resync, kind.plural, metrics).inspect(move |event| {
+            if matches!(event, Event::InitDone) {
+                // A full channel means that everybody is being woken anyway.
+                let _ = recovered.try_send(());
+            }
+        });
+        events.filter_map(move |event| std::future::ready(read(event, &plural, &registry))).filter_map(
+            move |event| {
+                writer.apply_watcher_event(&event);
+                let touched = match event {
+                    Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
+                    Event::Init | Event::InitDone => None,
+                };
+                std::future::ready(
+                    touched.map(|entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace)),
+                )
+            },
+        )
+    }
+}
+
+/// The event with what is kept of the object. Objects that are nobody's child are left out.
+fn read<const METADATA: bool>(
+    event: Event<Watched<METADATA>>,
+    plural: &str,
+    registry: &Registry,
+) -> Option<Event<Entry>> {
+    let entry = |object: &Watched<METADATA>| Entry::from_watched(object, plural, registry);
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(entry(&object)?),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(object) => Event::Apply(entry(&object)?),
+        Event::Delete(object) => Event::Delete(entry(&object)?),
+    })
+}
+
+/// A watch that never ends and never fails.
+fn resilient<K>(
+    api: kube::Api<K>,
+    config: watcher::Config,
+    resync: Duration,
+    resource: impl Into<String>,
+    metrics: Metrics,
+) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let label = ResourceLabel { resource: resource.into() };
+    let fresh =
+        move || watcher(api.clone(), config.clone()).default_backoff().take_until(tokio::time::sleep(resync));
+    let items = futures::stream::repeat_with(fresh).flatten();
+    let mut failing = false;
+    items.filter_map(move |item| {
+        let event = match item {
+            Ok(event) => {
+                // The beginning of a list is no proof yet that it can be read.
+                if !matches!(event, Event::Init) && std::mem::take(&mut failing) {
+                    tracing::info!(resource = label.resource, "the watch works again");
+                }
+                metrics.watch_last_item.get_or_create(&label).set(Timestamp::now().as_second());
+                Some(event)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(resource = label.resource, error = %told(&error), "the watch fails; it is tried again");
+                }
+                metrics.watch_errors.get_or_create(&label).inc();
+                None
+            }
+        };
+        std::future::ready(event)
+    })
+}
+
+/// An error's words, without any that an object might have in it.
+fn told(error: &watcher::Error) -> String {
+    let source = match error {
+        watcher::Error::InitialListFailed(e)
+        | watcher::Error::WatchStartFailed(e)
+        | watcher::Error::WatchFailed(e) => e,
+        watcher::Error::WatchError(status) => return status.message.clone(),
+        watcher::Error::NoResourceVersion => return "the server gave no resourceVersion".into(),
+    };
+    match source {
+        kube::Error::SerdeError(_) => "an object is not understood".into(),
+        other => other.to_string(),
+    }
+}
+
+/// Runs a stream to its end.
+pub async fn drain<S: Stream>(stream: S) {
+    let mut stream = pin!(stream);
+    while stream.next().await.is_some() {}
+}

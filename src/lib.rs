@@ -1,0 +1,21 @@
+//! Runs actions on Kubernetes as one truthful object: a `RunnerExecution` holds what to run, a controller starts
+//! it exactly once and follows it, and `.status` tells what became of it.
+//!
+//! ```text
+//!  RunnerExecution ──watch──▶ reconcile ──▶ decide(state, seen, now) ──▶ one Step ──▶ API server
+//!        ▲                        │  ▲                pure                    │
+//!        │ status                 │  └── child (Workflow, Job): watch ◀───────┘
+//!        └────────────────────────┘      rendered and interpreted by a Runner: pure
+//! ```
+//!
+//! - [`crd`]: the object. [`reason`]: the words its status uses.
+//! - [`controller`]: the lifecycle, which all runners share; start reading at [`controller::decide`].
+//! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
+//! - [`logging`]: how the process logs.
+
+pub mod controller;
+pub mod crd;
+pub mod duration;
+pub mod logging;
+pub mod reason;
+pub mod runners;

@@ -1,0 +1,128 @@
+//! The command line: which subcommand, with which settings. Everything else is in the library.
+#![allow(clippy::print_stdout, reason = "a command line prints its result")]
+
+use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use runner_controller::{
+    controller::{self, Options},
+    crd, duration, logging,
+    runners::{Registry, Settings},
+};
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Runs actions on Kubernetes, each as one RunnerExecution.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the controller until SIGTERM.
+    Run(Run),
+    /// Print the CustomResourceDefinition as YAML.
+    Crd,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Serve only this namespace, instead of all.
+    #[arg(long, env = "RUNNER_NAMESPACE")]
+    namespace: Option<String>,
+    /// How many executions are worked on at the same time.
+    #[arg(long, env = "RUNNER_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+    /// Where probes and metrics are served.
+    #[arg(long, env = "RUNNER_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How long a pod may be unable to start (image, node, quota) before the run fails.
+    #[arg(long, env = "RUNNER_START_GRACE", default_value = "2m", value_parser = positive)]
+    start_grace: Duration,
+    /// How often watches are begun anew, to make up for lost events.
+    #[arg(long, env = "RUNNER_RESYNC", default_value = "10m", value_parser = positive)]
+    resync: Duration,
+    /// A YAML file with a pod spec: defaults for every pod that a runner makes.
+    #[arg(long, env = "RUNNER_POD_DEFAULTS")]
+    pod_defaults: Option<PathBuf>,
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|e| e.to_string())?.ok_or_else(|| "must be more than 0".to_owned())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(settings) => run(settings).await,
+        Command::Crd => print_crd(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("runner-controller: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crd() -> Result<(), Box<dyn Error>> {
+    println!("{}", serde_yaml::to_string(&crd::crd())?);
+    Ok(())
+}
+
+async fn run(settings: Run) -> Result<(), Box<dyn Error>> {
+    logging::init();
+    let mut config = kube::Config::infer().await?;
+    // What to do about a failure is decided per execution; a hidden retry would only delay that.
+    config.default_retry = false;
+    let client = kube::Client::try_from(config)?;
+    let registry =
+        Registry::built_in(&Settings { pod_defaults: read_pod_defaults(settings.pod_defaults.as_deref())? });
+    let options = Options {
+        namespace: settings.namespace,
+        concurrency: settings.concurrency,
+        listen: Some(settings.listen),
+        start_grace: settings.start_grace,
+        resync: settings.resync,
+    };
+    let runners: Vec<_> = registry.names().collect();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?runners, ?options, "starting");
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    controller::run(client, registry, options, stop).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn read_pod_defaults(path: Option<&std::path::Path>) -> Result<Value, Box<dyn Error>> {
+    let Some(path) = path else { return Ok(Value::Null) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| format!("cannot read --pod-defaults {}: {e}", path.display()))?;
+    match serde_yaml::from_str(&text) {
+        Ok(value @ (Value::Object(_) | Value::Null)) => Ok(value),
+        Ok(_) => {
+            Err(format!("{}: must be a pod spec, an object such as `hostNetwork: true`", path.display())
+                .into())
+        }
+        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+    }
+}
+
+/// The first signal asks for a graceful stop; the process ends once the steps in hand are done.
+fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: finishing the steps in hand");
+        stop.cancel();
+    });
+    Ok(())
+}
