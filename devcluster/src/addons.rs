@@ -1,17 +1,20 @@
-//! What a level needs inside the cluster, beside its servers. Everything is applied, so that doing it
-//! again changes nothing. I/O: the API server.
+//! What a level needs inside the cluster, beside its servers. Doing it again changes nothing.
+//! I/O: the API server.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use kube::Client;
+use kube::core::PartialObjectMeta;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::ready::{Watched, condition, get};
 use crate::servers::ARGO_CONFIG;
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const ARGO: &str = "/apis/argoproj.io/v1alpha1";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// The namespace `default` can take pods and workflows.
@@ -25,26 +28,40 @@ pub(crate) async fn default_service_account(client: &Client, watched: &Watched<'
 
 /// Argo's kinds, established and served; its namespace and configuration; what its pods may do.
 pub(crate) async fn argo(client: &Client, crds: &Path, watched: &Watched<'_>) -> Result<()> {
-    let mut names = Vec::new();
+    let mut creations = JoinSet::new();
+    let mut plurals = Vec::new();
     for entry in fs::read_dir(crds).with_context(|| format!("Argo's CRDs are not in {}", crds.display()))? {
         let file = entry?.path();
-        let name =
-            file.file_stem().and_then(|name| name.to_str()).context("a CRD without a name")?.to_owned();
-        // The full ones are too large for kubectl's annotation, hence server-side apply.
-        apply(client, &format!("{CRDS}/{name}"), fs::read(&file)?).await?;
-        names.push(name);
+        let name = file.file_stem().and_then(|name| name.to_str()).context("a CRD without a name")?;
+        plurals.push(name.split('.').next().unwrap_or(name).to_owned());
+        // All at once: the API server builds its description of all kinds anew for each it notices.
+        creations.spawn(create(client.clone(), CRDS, fs::read(&file)?));
     }
-    for name in names {
-        let path = format!("{CRDS}/{name}");
-        watched.until(&format!("{name} is established"), || condition(client, &path, "Established")).await?;
-        let plural = name.split('.').next().unwrap_or(&name).to_owned();
-        let list = format!("/apis/argoproj.io/v1alpha1/{plural}?limit=1");
-        watched.until(&format!("{name} is served"), async || get(client, &list).await.map(drop)).await?;
+    while let Some(outcome) = creations.join_next().await {
+        outcome??;
     }
     for (path, object) in argo_objects() {
         apply(client, &path, object.to_string().into()).await?;
     }
+    // What is established is listed there; reading the CRDs themselves takes a second each.
+    watched.until("Argo's CRDs are established", async || established(client, &plurals).await).await?;
+    for plural in plurals {
+        let list = format!("{ARGO}/{plural}?limit=1");
+        watched.until(&format!("{plural} are served"), async || get(client, &list).await.map(drop)).await?;
+    }
     Ok(())
+}
+
+async fn established(client: &Client, plurals: &[String]) -> Result<()> {
+    let kinds = get(client, ARGO).await?;
+    let listed = |plural: &&String| {
+        let resources = kinds.pointer("/resources").and_then(Value::as_array);
+        resources.into_iter().flatten().any(|resource| resource["name"] == plural.as_str())
+    };
+    match plurals.iter().find(|plural| !listed(plural)) {
+        Some(plural) => bail!("{plural} are not"),
+        None => Ok(()),
+    }
 }
 
 fn argo_objects() -> Vec<(String, Value)> {
@@ -98,4 +115,15 @@ async fn apply(client: &Client, path: &str, object: Vec<u8>) -> Result<()> {
         .header("content-type", "application/apply-patch+yaml") // JSON is YAML
         .body(object)?;
     client.request::<Value>(request).await.map(drop).with_context(|| format!("cannot apply {path}"))
+}
+
+/// POSTs an object; fine if it exists.
+async fn create(client: Client, path: &'static str, object: Vec<u8>) -> Result<()> {
+    let request = http::Request::post(format!("{path}?fieldManager=devcluster"))
+        .header("content-type", "application/json");
+    match client.request::<PartialObjectMeta>(request.body(object)?).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot create an object in {path}")),
+    }
 }
