@@ -23,6 +23,7 @@ use super::{Evidence, Glance, Glimpse, Observation, Problem, Rejection, Rendered
 mod call;
 mod dag;
 mod document;
+mod leaf;
 mod nodes;
 mod outcome;
 mod pod_spec_patch;

@@ -100,9 +100,9 @@ impl Program {
             Self::KubeScheduler => ("k8s.io/kubernetes", "kube-scheduler", "/cmd/kube-scheduler", "10 s"),
             Self::Kubelet => ("k8s.io/kubernetes", "kubelet", "/cmd/kubelet", "30 s"),
             Self::WorkflowController => {
-                (argo::MODULE, "workflow-controller", "/cmd/workflow-controller", "3 min")
+                (argo::MODULE, "workflow-controller", "/cmd/workflow-controller", "4 min")
             }
-            Self::Argoexec => (argo::MODULE, "argoexec", "/cmd/argoexec", "15 s"),
+            Self::Argoexec => (argo::MODULE, "argoexec", "/cmd/argoexec", "2 min"),
         }
     }
 }

@@ -10,6 +10,8 @@ pub(super) fn launch(setup: &Setup) -> Launch {
     let mut flags = vec![
         ("root-ca-file", setup.pki("ca.crt")),
         ("service-account-private-key-file", setup.pki("service-account.key")),
+        // It would make one in the system's folders.
+        ("flex-volume-plugin-dir", setup.folder.text("run/volume-plugins")),
         // Each controller by its own name, in RBAC and in the audit log.
         ("use-service-account-credentials", "true".into()),
     ];

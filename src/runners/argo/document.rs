@@ -143,7 +143,7 @@ pub(super) fn instead<'a>(name: &str, there_are: impl Iterator<Item = &'a str>) 
     const MOST_COMPARED: usize = 1000;
     const MOST_LISTED: usize = 5;
     let names: Vec<&str> = there_are.take(MOST_COMPARED).collect();
-    let within = (name.len() / 3).max(1);
+    let within = name.len() / 3;
     let nearest = names
         .iter()
         .filter(|known| known.len().abs_diff(name.len()) <= within && name.len() <= MOST_ECHO)
@@ -170,6 +170,8 @@ mod tests {
     fn a_near_name_is_suggested_and_a_far_one_is_not() {
         assert_eq!(instead("pritn", ["print", "other"].into_iter()), "did you mean `print`?");
         assert_eq!(instead("Print", ["print"].into_iter()), "did you mean `print`?");
+        assert_eq!(instead("Ab", ["aB", "cd"].into_iter()), "did you mean `aB`?");
+        assert_eq!(instead("x", ["y"].into_iter()), "there are `y`");
         assert_eq!(instead("x", ["print", "other"].into_iter()), "there are `print`, `other`");
         assert_eq!(instead("x", std::iter::empty()), "there are none");
     }

@@ -202,3 +202,22 @@ impl<'a> Node<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{fnv_1a, pod_name};
+
+    /// Argo makes the ids of steps by the same hash; this one is recorded in tests/fixtures/argo/steps-failed.json.
+    #[test]
+    fn the_hash_is_argos() {
+        assert_eq!(fnv_1a("steps-9fkqc[1].fail"), 3_224_593_506);
+    }
+
+    #[test]
+    fn a_pod_is_named_as_argo_names_it() {
+        assert_eq!(pod_name("w", "w", Some("main")), "w");
+        assert_eq!(pod_name("steps-9fkqc", "steps-9fkqc[1].fail", Some("fail")), "steps-9fkqc-fail-3224593506");
+        assert_eq!(pod_name("steps-9fkqc", "steps-9fkqc[1].fail", None), "steps-9fkqc-3224593506");
+        assert_eq!(pod_name(&"w".repeat(300), "x", None).len(), 242 + 1 + fnv_1a("x").to_string().len());
+    }
+}

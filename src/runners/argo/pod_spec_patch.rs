@@ -25,8 +25,8 @@ pub(super) enum Objection {
     )]
     NamesServiceAccount,
     #[error(
-        "the patch must be one YAML or JSON object with plain keys at its top, without `<<`, `$patch` and \
-         `$retainKeys`: otherwise it could change the pod's ServiceAccount"
+        "the patch must be one YAML or JSON object whose top-level keys are fields of a pod spec, \
+         without `<<`, `$patch` and `$retainKeys`: otherwise it could change the pod's ServiceAccount"
     )]
     Unreadable,
     #[error(
@@ -85,12 +85,9 @@ pub(super) fn check(patch: &str, literals: &Literals<'_>, service_account: &str)
         match key.as_str() {
             "serviceaccountname" | "serviceaccount" if value.as_str() == Some(service_account) => {}
             "serviceaccountname" | "serviceaccount" => return Err(Objection::NamesServiceAccount),
-            "<<" => return Err(Objection::Unreadable),
-            key if key.starts_with('$') && !key.starts_with("$setelementorder/") => {
-                return Err(Objection::Unreadable);
-            }
             key if key.contains(FILLED_IN) && !tags.is_empty() => return Err(Objection::Unpredictable),
-            _ => {}
+            key if key.starts_with("$setelementorder/") || is_field_name(key) => {}
+            _ => return Err(Objection::Unreadable),
         }
     }
     Ok(())
@@ -170,6 +167,12 @@ impl<'a> Literals<'a> {
     }
 }
 
+/// Fields of a pod spec consist of letters. This keeps out `<<`, `$patch`, and names that YAML decodes further:
+/// written as `!!binary`, a name of a ServiceAccount field always has a digit.
+fn is_field_name(key: &str) -> bool {
+    key.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
 fn is_plain_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._/:@+%=-".contains(c)
 }
@@ -197,12 +200,14 @@ mod tests {
     #[case::two_documents("a: 1\n---\nserviceAccountName: admin", Err(Objection::Unreadable))]
     #[case::twice("{\"a\": 1, \"a\": 2}", Err(Objection::Unreadable))]
     #[case::tagged("!x {a: 1}", Err(Objection::Unreadable))]
-    #[case::tagged_key("!x a: 1", Err(Objection::Unreadable))]
+    #[case::tagged_key("!x serviceAccountName: admin", Err(Objection::NamesServiceAccount))]
+    #[case::encoded("!!binary c2VydmljZUFjY291bnROYW1l: admin", Err(Objection::Unreadable))]
+    #[case::number("1: 1", Err(Objection::Unreadable))]
     #[case::no_object("[1]", Err(Objection::Unreadable))]
     #[case::broken("{", Err(Objection::Unreadable))]
     #[case::plain_value("a: '{{inputs.parameters.plain}}'", Ok(()))]
     #[case::plain_name("a: '{{ workflow.name }}'", Ok(()))]
-    #[case::number("a: {{workflow.parameters.number}}", Ok(()))]
+    #[case::numeric("a: {{workflow.parameters.number}}", Ok(()))]
     #[case::through("a: {{inputs.parameters.through}}", Ok(()))]
     #[case::in_itself("a: {{inputs.parameters.circle}}", Ok(()))]
     #[case::whole("{{inputs.parameters.plain}}", Err(Objection::Unreadable))]

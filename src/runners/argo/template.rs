@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{
     call::{self, Call},
     dag,
-    document::{Echo, Findings, Path, for_each_text, get, text},
+    document::{Echo, Findings, Path, for_each_text, get, items, text},
+    leaf,
     validate::Workflow,
     variables::{Kind, Scope, Sibling},
 };
@@ -76,6 +77,7 @@ pub(super) fn check<'a>(
     for owner in ["inputs", "outputs"] {
         call::check_names(get(template, owner).unwrap_or(&Value::Null), &at.field(owner), findings);
     }
+    check_output_sources(template, at, findings);
     let types: Vec<&str> = TYPES.into_iter().filter(|key| get(template, key).is_some()).collect();
     let kind = match types.as_slice() {
         [] => {
@@ -100,6 +102,7 @@ pub(super) fn check<'a>(
         Kind::Steps => check_steps(template, scope, workflow, at, findings),
         Kind::Dag => check_dag(template, scope, workflow, at, findings),
         Kind::Leaf => {
+            leaf::check(template, workflow.defaults, at, findings);
             for_each_text(template, at, &mut |text, at| scope.check(text, at, findings));
         }
     }
@@ -172,6 +175,9 @@ fn check_dag<'a>(
         }
     }
     dag::check(dag, &tasks, &at_dag, findings);
+    if let Some(target) = text(dag, "target") {
+        scope.check(target, &at_dag.field("target"), findings);
+    }
     for (task, at) in &tasks {
         check_call(task, &scope, workflow, at, findings);
     }
@@ -215,6 +221,21 @@ fn check_call<'a>(
 fn check_outputs(template: &Value, scope: &Scope<'_, '_>, at: &Path, findings: &mut Findings) {
     if let Some(outputs) = get(template, "outputs") {
         for_each_text(outputs, &at.field("outputs"), &mut |text, at| scope.check(text, at, findings));
+    }
+}
+
+/// An output parameter must come from somewhere, and only from there.
+fn check_output_sources(template: &Value, at: &Path, findings: &mut Findings) {
+    let outputs = get(template, "outputs").unwrap_or(&Value::Null);
+    for (i, output) in items(outputs, "parameters").iter().enumerate() {
+        let at = || at.field("outputs").field("parameters").index(i);
+        match (get(output, "value").is_some(), get(output, "valueFrom").is_some()) {
+            (false, false) => findings.add(&at(), || {
+                "write where the value comes from, such as `valueFrom: {path: /tmp/result}`".to_owned()
+            }),
+            (true, true) => findings.add(&at(), || "keep one of `value` and `valueFrom`".to_owned()),
+            (true, false) | (false, true) => {}
+        }
     }
 }
 

@@ -74,6 +74,8 @@ const FIELDS: [&str; 42] = [
 pub(super) struct Workflow<'a> {
     pub(super) templates: BTreeMap<&'a str, &'a Value>,
     pub(super) globals: Globals<'a>,
+    /// What templates need not repeat.
+    pub(super) defaults: Option<&'a Value>,
 }
 
 /// Everything that is wrong with a spec.
@@ -148,6 +150,7 @@ fn check_templates(spec: &Value, at: &Path, findings: &mut Findings) {
     let workflow = Workflow {
         templates: list.iter().filter_map(|item| Some((text(item, "name")?, item))).collect(),
         globals: globals(spec),
+        defaults: get(spec, "templateDefaults"),
     };
     check_entry(spec, &workflow, at, findings);
     for (i, item) in list.iter().enumerate() {

@@ -89,7 +89,7 @@ fn failure(evidence: &Evidence, status: &Value) -> Failure {
     }
 }
 
-/// A Job that was stopped ([`super::Job::stop`] sets a deadline of 0, which users cannot), or that ran out of the
+/// A Job that was stopped ([`Runner::stop`](crate::runners::Runner::stop) sets a deadline of 0, which users cannot), or that ran out of the
 /// user's own time. Its pods were ended for that, so their exit codes tell nothing, but what held them up does.
 fn deadline(evidence: &Evidence) -> Failure {
     match evidence.child.pointer("/spec/activeDeadlineSeconds").and_then(Value::as_i64) {

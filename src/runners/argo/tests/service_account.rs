@@ -7,18 +7,13 @@ use serde_json::{Value, json};
 
 use super::{ACCOUNT, argo_source, problems, render};
 
-/// The least that passes validation, with one value put into it at a path of its own.
-fn rendered(at: &str, value: Value) -> Value {
-    let mut spec = json!({
-        "entrypoint": "main",
-        "templates": [
-            {"name": "main", "steps": [[{"name": "a", "template": "other"}]]},
-            {"name": "other", "container": {"image": "x"}},
-            {"name": "dag", "dag": {"tasks": [{"name": "a", "template": "other"}]}},
-        ],
-    });
+/// A spec with one value put into it, after the ServiceAccount was forced.
+fn forced(at: &str, value: Value) -> Value {
+    let mut spec = json!({"templates": [{"name": "main", "steps": [[{"name": "a"}]]}, {"container": {"image": "x"}}]});
     put(&mut spec, at, value);
-    Value::Object(render(&json!({ "workflow": spec })).unwrap().spec)
+    let Value::Object(mut fields) = spec else { unreachable!() };
+    super::super::service_account::force(&mut fields, ACCOUNT);
+    Value::Object(fields)
 }
 
 /// Puts a value at a path, making what is not there; a number is a list's index.
@@ -62,32 +57,13 @@ fn at<'a>(root: &'a Value, at: &str) -> &'a Value {
 #[case("templates.1.outputs.artifacts.0.artifactGC.serviceAccountName")]
 #[case("templates.1.SERVICEACCOUNTNAME")]
 #[case("templates.1.Executor.ſerviceAccountName")]
+#[case("templates.0.steps.0.0.inline.serviceAccountName")]
+#[case("templates.0.steps.0.0.Inline.ServiceAccountName")]
+#[case("templates.0.steps.0.0.inline.dag.tasks.0.inline.executor.serviceAccountName")]
+#[case("templates.1.dag.tasks.0.inline.serviceAccountName")]
+#[case("templates.1.dag.tasks.0.inline.steps.0.0.inline.outputs.artifacts.0.artifactGC.serviceAccountName")]
 fn whoever_is_named_the_run_is_used(#[case] path: &str) {
-    let mut value = json!("somebody-else");
-    if path.contains("artifacts") {
-        value = rendered(
-            "templates.1.outputs.artifacts.0",
-            json!({"name": "a", "path": "/a", "artifactGC": {"serviceAccountName": value}}),
-        );
-        assert_eq!(at(&value, path), ACCOUNT);
-        return;
-    }
-    assert_eq!(at(&rendered(path, value.take()), path), ACCOUNT);
-}
-
-#[rstest]
-#[case("templates.0.steps.0.0.inline")]
-#[case("templates.2.dag.tasks.0.inline")]
-fn inline_templates_are_forced_at_any_depth(#[case] path: &str) {
-    let inner = json!({"serviceAccountName": "x", "ServiceAccountName": "y", "dag": {"tasks": [
-        {"name": "b", "inline": {"container": {"image": "x"}, "serviceAccountName": "x", "executor": {"serviceAccountName": "x"}}}]}});
-    let outer = json!({"name": "a", "inline": inner});
-    let spec = rendered(path.strip_suffix(".inline").unwrap(), outer);
-    let inline = at(&spec, path);
-    assert_eq!(inline["serviceAccountName"], ACCOUNT);
-    assert_eq!(inline["ServiceAccountName"], ACCOUNT);
-    assert_eq!(inline["dag"]["tasks"][0]["inline"]["serviceAccountName"], ACCOUNT);
-    assert_eq!(inline["dag"]["tasks"][0]["inline"]["executor"]["serviceAccountName"], ACCOUNT);
+    assert_eq!(at(&forced(path, json!("somebody-else")), path), ACCOUNT);
 }
 
 #[rstest]
@@ -96,17 +72,17 @@ fn inline_templates_are_forced_at_any_depth(#[case] path: &str) {
 #[case("templates.1.nodeSelector.serviceAccountName")]
 #[case("templates.0.steps.0.0.withItems.0.serviceAccountName")]
 fn what_only_looks_like_it_is_left_alone(#[case] path: &str) {
-    assert_eq!(at(&rendered(path, json!("mine")), path), "mine");
+    assert_eq!(at(&forced(path, json!("mine")), path), "mine");
 }
 
 #[test]
 fn pods_that_delete_artifacts_do_not_run_as_the_default_account() {
-    let plain = rendered("parallelism", json!(1));
+    let plain = forced("parallelism", json!(1));
     assert!(plain.get("artifactGC").is_none());
-    let spec = rendered("artifactGC.strategy", json!("OnWorkflowDeletion"));
+    let spec = forced("artifactGC.strategy", json!("OnWorkflowDeletion"));
     assert_eq!(spec["artifactGC"], json!({"strategy": "OnWorkflowDeletion", "serviceAccountName": ACCOUNT}));
     let artifact = json!({"name": "a", "path": "/a", "artifactGC": {"strategy": "OnWorkflowCompletion"}});
-    let spec = rendered("templates.1.outputs.artifacts.0", artifact);
+    let spec = forced("templates.1.outputs.artifacts.0", artifact);
     assert_eq!(spec["artifactGC"], json!({"serviceAccountName": ACCOUNT}));
     let stored = render(&json!({"workflow": {"workflowTemplateRef": {"name": "stored"}}})).unwrap().spec;
     assert_eq!(stored["artifactGC"], json!({"serviceAccountName": ACCOUNT}));
@@ -144,17 +120,11 @@ fn every_place_in_argos_schema_that_names_an_account_is_forced() {
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut paths = Vec::new();
     walk(schema, String::new(), &mut paths);
-    let mut forced = 0;
     for path in &paths {
-        let mut spec = json!({});
-        put(&mut spec, path, json!("somebody-else"));
-        let Value::Object(mut fields) = spec else { unreachable!() };
-        super::super::service_account::force(&mut fields, ACCOUNT);
-        assert_eq!(at(&Value::Object(fields), path), ACCOUNT, "{path}");
-        forced += 1;
+        assert_eq!(at(&forced(path, json!("somebody-else")), path), ACCOUNT, "{path}");
     }
-    println!("{forced} places forced:\n{}", paths.join("\n"));
-    assert!(forced >= 12, "the schema was not read: {paths:?}");
+    println!("{} places forced:\n{}", paths.len(), paths.join("\n"));
+    assert!(paths.len() >= 12, "the schema was not read: {paths:?}");
 }
 
 /// Collects every path whose last segment names a ServiceAccount.

@@ -160,6 +160,18 @@ fn events_of_a_former_job_and_from_before_the_last_pod_do_not_count() {
     assert!(matches!(Job::default().interpret(&recovered), Observation::Underway { .. }));
 }
 
+#[rstest]
+#[case("Suspended")]
+#[case("FailureTarget")]
+#[case("SuccessCriteriaMet")]
+fn a_job_that_is_held_or_about_to_end_does_not_wait_for_the_cluster(#[case] type_: &str) {
+    for name in ["unschedulable", "quota-exceeded"] {
+        let mut evidence = recorded(name);
+        evidence.child["status"]["conditions"] = json!([{"type": type_, "status": "True"}]);
+        assert!(matches!(Job::default().interpret(&evidence), Observation::Underway { .. }), "{name}");
+    }
+}
+
 #[test]
 fn the_answer_does_not_depend_on_the_order_of_pods_and_events() {
     for name in ["quota-exceeded", "pod-security", "policy-denied", "exit-code"] {

@@ -1,0 +1,279 @@
+//! What the tests on a real cluster share: a cluster, a namespace of one's own, and a controller that serves it
+//! with the rights of `config/rbac`, no more.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests do I/O")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use devcluster::{Cluster, Level, Options};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::wait::await_condition,
+};
+use runner_controller::{
+    controller,
+    crd::{Phase, RunnerExecution},
+    reason::Reason,
+    runners::{Registry, Settings},
+};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A namespace of a real cluster, with a ServiceAccount `deployer` that may do what runs need.
+pub struct Env {
+    pub cluster: &'static Cluster,
+    pub client: Client,
+    pub namespace: String,
+    controller: Option<CancellationToken>,
+}
+
+/// The folder of a shared cluster. Short, since sockets lie in it.
+pub fn folder(name: &str) -> PathBuf {
+    std::env::var_os("RUNNER_TEST_CLUSTERS").map_or_else(std::env::temp_dir, PathBuf::from).join(format!("rex-{name}"))
+}
+
+/// A cluster of that level, with the CRD and the RBAC of `config/` installed.
+pub async fn cluster(level: Level) -> Result<&'static Cluster> {
+    static CLUSTERS: [OnceCell<Cluster>; 3] = [const { OnceCell::const_new() }; 3];
+    let cell = match level {
+        Level::ControlPlane => &CLUSTERS[0],
+        Level::Argo => &CLUSTERS[1],
+        Level::Pods => &CLUSTERS[2],
+    };
+    cell.get_or_try_init(|| async {
+        let cluster = Cluster::ensure(&Options::new(folder(level.name()), level)).await?;
+        install(&cluster).await?;
+        Ok(cluster)
+    })
+    .await
+}
+
+/// Installs what the controller needs, except the controller.
+pub async fn install(cluster: &Cluster) -> Result<()> {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-f", &config.join("manager/namespace.yaml").to_string_lossy()], None).await?;
+    for part in ["crd", "rbac"] {
+        kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-k", &config.join(part).to_string_lossy()], None).await?;
+    }
+    kubectl(cluster, &["wait", "--for=condition=Established", "--timeout=60s", "crd/runnerexecutions.core.projectvoltron.dev"], None).await?;
+    Ok(())
+}
+
+/// A client with the token of the controller's ServiceAccount.
+pub async fn controller_client(cluster: &Cluster) -> Result<Client> {
+    let token = kubectl(cluster, &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"], None).await?;
+    let mut kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    for user in &mut kubeconfig.auth_infos {
+        user.auth_info = Some(kube::config::AuthInfo { token: Some(token.trim().to_owned().into()), ..Default::default() });
+    }
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+/// Runs kubectl as the administrator; fails with its words if it does.
+pub async fn kubectl(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> Result<String> {
+    let output = kubectl_output(cluster, args, stdin).await?;
+    if !output.status.success() {
+        bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+async fn kubectl_output(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> Result<Output> {
+    use tokio::io::AsyncWriteExt;
+    let mut command = tokio::process::Command::from(cluster.kubectl());
+    command.args(args).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut pipe = child.stdin.take().context("no stdin")?;
+    pipe.write_all(stdin.unwrap_or_default().as_bytes()).await?;
+    drop(pipe);
+    Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await??)
+}
+
+impl Env {
+    /// A new namespace with a controller of its own.
+    pub async fn new(level: Level) -> Result<Self> {
+        Self::with_options(level, |_| ()).await
+    }
+
+    /// The same with other options of the controller.
+    pub async fn with_options(level: Level, change: impl FnOnce(&mut controller::Options)) -> Result<Self> {
+        let mut env = Self::without_controller(cluster(level).await?).await?;
+        env.start_controller(change).await?;
+        Ok(env)
+    }
+
+    /// A new namespace that no controller serves.
+    pub async fn without_controller(cluster: &'static Cluster) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let client = cluster.client().await?;
+        let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let spec: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &spec).await?;
+        let env = Self { cluster, client, namespace, controller: None };
+        env.kubectl(&["create", "serviceaccount", "deployer"]).await?;
+        env.apply(&format!(
+            r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: deployer}}
+rules:
+  - {{apiGroups: [argoproj.io], resources: [workflows], verbs: [create, patch, delete]}}
+  - {{apiGroups: [batch], resources: [jobs], verbs: [create, patch, delete]}}
+  - {{apiGroups: [argoproj.io], resources: [workflowtaskresults], verbs: [create, patch]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: deployer}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployer}}
+subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
+",
+            env.namespace
+        ))
+        .await?;
+        Ok(env)
+    }
+
+    /// Starts a controller for the namespace, in this process.
+    pub async fn start_controller(&mut self, change: impl FnOnce(&mut controller::Options)) -> Result<()> {
+        let mut options = controller::Options { namespace: Some(self.namespace.clone()), ..controller::Options::default() };
+        change(&mut options);
+        let stop = CancellationToken::new();
+        let registry = Registry::built_in(&Settings { pod_defaults: json!({"hostNetwork": true}) });
+        tokio::spawn(controller::run(controller_client(self.cluster).await?, registry, options, stop.clone()));
+        self.controller = Some(stop);
+        Ok(())
+    }
+
+    /// Stops the controller gracefully.
+    pub fn stop_controller(&mut self) {
+        if let Some(stop) = self.controller.take() {
+            stop.cancel();
+        }
+    }
+
+    /// kubectl in this namespace, which must succeed.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        kubectl(self.cluster, &[&["-n", self.namespace.as_str()], args].concat(), None).await
+    }
+
+    /// kubectl in this namespace, which must fail: its words.
+    pub async fn kubectl_refuses(&self, args: &[&str]) -> Result<String> {
+        let output = kubectl_output(self.cluster, &[&["-n", self.namespace.as_str()], args].concat(), None).await?;
+        ensure!(!output.status.success(), "kubectl {} succeeded", args.join(" "));
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    /// `kubectl apply` of a text.
+    pub async fn apply(&self, yaml: &str) -> Result<String> {
+        kubectl(self.cluster, &["-n", &self.namespace, "apply", "-f", "-"], Some(yaml)).await
+    }
+
+    /// `kubectl apply` of a text that must be refused: its words.
+    pub async fn apply_refuses(&self, yaml: &str) -> Result<String> {
+        let output = kubectl_output(self.cluster, &["-n", &self.namespace, "apply", "-f", "-"], Some(yaml)).await?;
+        ensure!(!output.status.success(), "it was accepted");
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    /// Applies an execution of that runner.
+    pub async fn run(&self, name: &str, runner: &str, args: Value, change: impl FnOnce(&mut Value)) -> Result<()> {
+        self.apply(&execution(name, runner, args, change).to_string()).await.map(drop)
+    }
+
+    pub fn executions(&self) -> Api<RunnerExecution> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Waits until the execution is as wanted.
+    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&RunnerExecution) -> bool) -> Result<RunnerExecution> {
+        let condition = |object: Option<&RunnerExecution>| object.is_some_and(&wanted);
+        match tokio::time::timeout(PATIENCE, await_condition(self.executions(), name, condition)).await {
+            Ok(found) => found?.context("it is gone"),
+            Err(_) => {
+                let now = self.executions().get_opt(name).await?;
+                bail!("{name} never came to be {what}; it is {:#?}", now.map(|n| n.status));
+            }
+        }
+    }
+
+    /// Waits for the end, which must be this one.
+    pub async fn ends(&self, name: &str, phase: Phase, reason: Reason) -> Result<RunnerExecution> {
+        let end = self.until(name, "finished", |rex| has_condition(rex, "Finished", "True")).await?;
+        let status = end.status.clone().unwrap_or_default();
+        ensure!((status.phase, status.reason) == (Some(phase), Some(reason)), "{name} ended otherwise: {status:#?}");
+        check_consistency(&end)?;
+        Ok(end)
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone(&self, resource: &str, name: &str) -> Result<()> {
+        self.kubectl(&["wait", "--for=delete", "--timeout=80s", &format!("{resource}/{name}")]).await.map(drop)
+    }
+
+    /// Whether an object exists.
+    pub async fn exists(&self, resource: &str, name: &str) -> Result<bool> {
+        Ok(!self.kubectl(&["get", resource, name, "--ignore-not-found", "-o", "name"]).await?.is_empty())
+    }
+
+    /// An object as JSON.
+    pub async fn get(&self, resource: &str, name: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.kubectl(&["get", resource, name, "-o", "json"]).await?)?)
+    }
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        self.stop_controller();
+    }
+}
+
+/// An execution as a manifest.
+pub fn execution(name: &str, runner: &str, args: Value, change: impl FnOnce(&mut Value)) -> Value {
+    let mut object = json!({
+        "apiVersion": "core.projectvoltron.dev/v1alpha1",
+        "kind": "RunnerExecution",
+        "metadata": {"name": name},
+        "spec": {"runner": runner, "context": {"platform": {"serviceAccountName": "deployer"}}, "args": args},
+    });
+    change(&mut object["spec"]);
+    object
+}
+
+/// Whether a condition has that status.
+pub fn has_condition(rex: &RunnerExecution, type_: &str, status: &str) -> bool {
+    rex.status.iter().flat_map(|s| &s.conditions).any(|c| c.type_ == type_ && c.status == status)
+}
+
+/// The message of a status.
+pub fn message(rex: &RunnerExecution) -> String {
+    rex.status.as_ref().and_then(|s| s.message.clone()).unwrap_or_default()
+}
+
+/// Phase, conditions and times of a status never disagree.
+pub fn check_consistency(rex: &RunnerExecution) -> Result<()> {
+    let status = rex.status.clone().unwrap_or_default();
+    let of = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_).map(|c| c.status.clone()).unwrap_or_default();
+    let finished = status.phase.is_some_and(Phase::is_final);
+    ensure!((of("Finished") == "True") == finished, "Finished disagrees with the phase: {status:#?}");
+    ensure!((of("Reconciling") == "True") != finished, "Reconciling disagrees with the phase: {status:#?}");
+    ensure!((of("Succeeded") == "True") == (status.phase == Some(Phase::Succeeded)), "Succeeded disagrees: {status:#?}");
+    ensure!((of("Stalled") == "True") == (finished && status.phase != Some(Phase::Succeeded)), "Stalled disagrees: {status:#?}");
+    ensure!(status.completion_time.is_some() == finished, "completionTime disagrees: {status:#?}");
+    ensure!(status.observed_generation == rex.metadata.generation, "observedGeneration is behind: {status:#?}");
+    Ok(())
+}
