@@ -229,15 +229,16 @@ fn suits(state: &State, folder: &Folder, options: &Options) -> Result<()> {
 
 /// Clears the folder and makes what a new cluster begins with. Nothing runs yet.
 async fn new(folder: &Folder, options: &Options, binaries: &Binaries) -> Result<State> {
+    if folder.join("state.json").exists() {
+        progress::say("what was here is dead or half made; clearing it (its logs go to logs.old)");
+    }
     cleanup::down(folder).await?;
-    let logs = folder.logs();
-    std::fs::remove_dir_all(&logs).with_context(|| format!("cannot clear {}", logs.display()))?;
-    let folder = Folder::create(folder.path())?;
+    folder.set_logs_aside()?;
     let port = if geteuid().is_root() { 443 } else { 6443 };
-    let network = Network::claim(&folder, &ports(port)).await?;
+    let network = Network::claim(folder, &ports(port)).await?;
     let state = State::new(network, port, options.audit, options.etcd_fsync, binaries.path(Program::Kubectl));
-    state.save(&folder)?;
-    crate::pki::write(&folder, network, &api_server_url(network, port))?;
+    state.save(folder)?;
+    crate::pki::write(folder, network, &api_server_url(network, port))?;
     Ok(state)
 }
 

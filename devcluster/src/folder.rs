@@ -93,6 +93,16 @@ impl Folder {
         self.join("logs/audit.log")
     }
 
+    /// Makes way for a new cluster's logs, and keeps those of the one before.
+    pub(crate) fn set_logs_aside(&self) -> Result<()> {
+        let (logs, old) = (self.logs(), self.join("logs.old"));
+        if old.exists() {
+            fs::remove_dir_all(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+        }
+        fs::rename(&logs, &old).with_context(|| format!("cannot rename {}", logs.display()))?;
+        Self::create(&self.0).map(drop)
+    }
+
     /// Whether some process is changing this cluster just now.
     pub(crate) fn is_locked(&self) -> bool {
         let Ok(file) = File::open(self.join("lock")) else { return false };

@@ -26,6 +26,7 @@
 //! | `logs/NAME.log` | what each server wrote; kept by `down` |
 //! | `logs/audit.log` | one JSON line for each answered request, level Metadata |
 //! | `logs/pods/` | what the pods wrote |
+//! | `logs.old/` | the logs of the cluster that was here before |
 //! | `state.json`, `lock` | our own records |
 //! | `pki/`, `run/`, `etcd/`, `containerd/`, `kubelet/` | the servers'; removed by `down` |
 //!

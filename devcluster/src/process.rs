@@ -175,6 +175,7 @@ pub(crate) fn marked(folder: &Folder) -> Vec<(Process, String)> {
 pub(crate) fn tail(log: &Path) -> String {
     const BYTES: u64 = 16 * 1024;
     const LINES: usize = 15;
+    const CHARACTERS: usize = 400;
     let read = || -> std::io::Result<String> {
         let mut file = fs::File::open(log)?;
         let length = file.metadata()?.len();
@@ -184,7 +185,7 @@ pub(crate) fn tail(log: &Path) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_else(|error| format!("(cannot be read: {error})"));
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(CHARACTERS).collect()).collect();
     let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
     format!("the end of {}:\n  {}", log.display(), last.join("\n  "))
 }

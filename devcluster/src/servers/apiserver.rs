@@ -39,6 +39,12 @@ pub(super) fn launch(setup: &Setup) -> Result<Launch> {
         ("kubelet-certificate-authority", setup.pki("ca.crt")),
         ("kubelet-client-certificate", setup.pki("kubelet-client.crt")),
         ("kubelet-client-key", setup.pki("kubelet-client.key")),
+        // Servers that ask it who their callers are expect to be told this as well; nobody has such a name.
+        ("requestheader-client-ca-file", setup.pki("ca.crt")),
+        ("requestheader-allowed-names", "front-proxy-client".into()),
+        ("requestheader-username-headers", "X-Remote-User".into()),
+        ("requestheader-group-headers", "X-Remote-Group".into()),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-".into()),
         ("cert-dir", setup.folder.text("run")),
     ];
     flags.extend(setup.serving(setup.port));
