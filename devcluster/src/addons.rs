@@ -26,25 +26,28 @@ pub(crate) async fn default_service_account(client: &Client, watched: &Watched<'
         .await
 }
 
-/// Argo's kinds, established and served; its namespace and configuration; what its pods may do.
-pub(crate) async fn argo(client: &Client, crds: &Path, watched: &Watched<'_>) -> Result<()> {
+/// Creates Argo's kinds in a running cluster.
+pub(crate) async fn argo_crds(client: &Client, crds: &Path) -> Result<()> {
     let mut creations = JoinSet::new();
-    let mut plurals = Vec::new();
-    for entry in fs::read_dir(crds).with_context(|| format!("Argo's CRDs are not in {}", crds.display()))? {
-        let file = entry?.path();
-        let name = file.file_stem().and_then(|name| name.to_str()).context("a CRD without a name")?;
-        plurals.push(name.split('.').next().unwrap_or(name).to_owned());
-        // All at once: the API server builds its description of all kinds anew for each it notices.
-        creations.spawn(create(client.clone(), CRDS, fs::read(&file)?));
+    // All at once: the API server builds its description of all kinds anew for each it notices.
+    for name in names(crds)? {
+        creations.spawn(create(client.clone(), CRDS, fs::read(crds.join(format!("{name}.json")))?));
     }
     while let Some(outcome) = creations.join_next().await {
         outcome??;
     }
+    Ok(())
+}
+
+/// Argo's kinds are established and served; its namespace and configuration; what its pods may do.
+pub(crate) async fn argo(client: &Client, crds: &Path, watched: &Watched<'_>) -> Result<()> {
+    let names = names(crds)?;
+    let plurals: Vec<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
+    // What is established is listed there; reading the CRDs themselves takes a second each.
+    watched.until("Argo's CRDs are established", async || established(client, &plurals).await).await?;
     for (path, object) in argo_objects() {
         apply(client, &path, object.to_string().into()).await?;
     }
-    // What is established is listed there; reading the CRDs themselves takes a second each.
-    watched.until("Argo's CRDs are established", async || established(client, &plurals).await).await?;
     for plural in plurals {
         let list = format!("{ARGO}/{plural}?limit=1");
         watched.until(&format!("{plural} are served"), async || get(client, &list).await.map(drop)).await?;
@@ -52,11 +55,17 @@ pub(crate) async fn argo(client: &Client, crds: &Path, watched: &Watched<'_>) ->
     Ok(())
 }
 
-async fn established(client: &Client, plurals: &[String]) -> Result<()> {
+fn names(crds: &Path) -> Result<Vec<String>> {
+    let files = fs::read_dir(crds).with_context(|| format!("Argo's CRDs are not in {}", crds.display()))?;
+    let name = |file: fs::DirEntry| Some(file.path().file_stem()?.to_str()?.to_owned());
+    Ok(files.flatten().filter_map(name).collect())
+}
+
+async fn established(client: &Client, plurals: &[&str]) -> Result<()> {
     let kinds = get(client, ARGO).await?;
-    let listed = |plural: &&String| {
+    let listed = |plural: &&&str| {
         let resources = kinds.pointer("/resources").and_then(Value::as_array);
-        resources.into_iter().flatten().any(|resource| resource["name"] == plural.as_str())
+        resources.into_iter().flatten().any(|resource| resource["name"] == ***plural)
     };
     match plurals.iter().find(|plural| !listed(plural)) {
         Some(plural) => bail!("{plural} are not"),

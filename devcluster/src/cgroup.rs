@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use crate::build::fingerprint;
+use crate::encoding::fingerprint;
 use crate::folder::Folder;
 use crate::process::Process;
 

@@ -20,7 +20,8 @@ use crate::options::{Image, Level, Options};
 use crate::process::{Process, spawn, tail};
 use crate::progress::{self, Step};
 use crate::ready::{Watched, client, healthy};
-use crate::servers::{Server, Setup, ports};
+use crate::seed;
+use crate::servers::{Server, Setup, etcd_url, ports};
 use crate::state::{Condition, Record, State};
 
 /// A cluster that is up. It goes on when this is dropped, and when the program ends.
@@ -53,7 +54,7 @@ impl Cluster {
         let (network, port) = (state.network, state.port);
         let (audit, etcd_fsync) = (state.audit, state.etcd_fsync);
         let setup = Setup { folder: folder.clone(), network, port, audit, etcd_fsync, binaries, packages };
-        let mut rise = Rise { setup, state };
+        let mut rise = Rise { setup, state, seeded: false };
         if let Err(error) = rise.to(level, &options.images).await {
             if rise.state.level.is_none() {
                 progress::say("giving up; stopping what was started");
@@ -246,11 +247,13 @@ async fn new(folder: &Folder, options: &Options, binaries: &Binaries) -> Result<
 struct Rise {
     setup: Setup,
     state: State,
+    /// Whether the cluster was born with Argo's CRDs.
+    seeded: bool,
 }
 
 impl Rise {
     async fn to(&mut self, level: Level, images: &[Image]) -> Result<()> {
-        self.control_plane().await?;
+        self.control_plane(level >= Level::Argo).await?;
         if level >= Level::Argo || self.has(Level::Argo) {
             self.argo().await?;
         }
@@ -272,8 +275,14 @@ impl Rise {
         self.state.save(&self.setup.folder)
     }
 
-    async fn control_plane(&mut self) -> Result<()> {
+    async fn control_plane(&mut self, with_argo: bool) -> Result<()> {
         self.server(Server::Etcd).await?;
+        if with_argo && !self.state.servers.contains_key(&Server::ApiServer) {
+            let url = etcd_url(self.setup.network).parse()?;
+            let etcd = client(&self.setup.folder.kubeconfig(), Some(&url), None).await?;
+            seed::crds(&etcd, &self.setup.binaries.argo_crds()).await?;
+            self.seeded = true;
+        }
         self.server(Server::ApiServer).await?;
         let watched = self.server(Server::ControllerManager).await?;
         if !self.has(Level::ControlPlane) {
@@ -290,8 +299,11 @@ impl Rise {
         if !self.has(Level::Argo) {
             let client = client(&self.setup.folder.kubeconfig(), None, None).await?;
             let step = Step::start("Argo's CRDs, namespace and configuration");
-            let api_server = self.state.process(Server::ApiServer).context("the API server has just died")?;
+            let api_server = self.running(Server::ApiServer)?;
             let crds = self.setup.binaries.argo_crds();
+            if !self.seeded {
+                addons::argo_crds(&client, &crds).await?;
+            }
             addons::argo(&client, &crds, &self.watched(Server::ApiServer, api_server)).await?;
             step.done();
         }

@@ -8,12 +8,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
 use crate::build::elf::check_static;
-use crate::build::hex;
+use crate::encoding::sha256;
 
 /// What goes into an image.
 pub(crate) struct Content<'a> {
@@ -40,7 +39,7 @@ pub(crate) fn full_name(name: &str) -> String {
 /// Writes an image's archive.
 pub(crate) fn write(content: &Content<'_>, output: &Path) -> Result<()> {
     let layer = layer(content)?;
-    let layer_hash = hash(&layer);
+    let layer_hash = sha256(&layer);
     let config = json!({
         "architecture": architecture(),
         "os": "linux",
@@ -56,11 +55,11 @@ pub(crate) fn write(content: &Content<'_>, output: &Path) -> Result<()> {
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("config.v1+json", &hash(&config), config.len()),
+        "config": descriptor("config.v1+json", &sha256(&config), config.len()),
         "layers": [descriptor("layer.v1.tar", &layer_hash, layer.len())],
     });
     let manifest = manifest.to_string().into_bytes();
-    let manifest_hash = hash(&manifest);
+    let manifest_hash = sha256(&manifest);
     let named = |name: &String| {
         let annotations =
             json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name});
@@ -75,7 +74,7 @@ pub(crate) fn write(content: &Content<'_>, output: &Path) -> Result<()> {
     let mut archive = Archive::new();
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
     archive.file("index.json", index.to_string().as_bytes(), 0o644)?;
-    for (hash, blob) in [(&hash(&config), &config), (&manifest_hash, &manifest), (&layer_hash, &layer)] {
+    for (hash, blob) in [(&sha256(&config), &config), (&manifest_hash, &manifest), (&layer_hash, &layer)] {
         archive.file(&format!("blobs/sha256/{hash}"), blob, 0o644)?;
     }
     let mut file = fs::File::create(output).with_context(|| format!("cannot write {}", output.display()))?;
@@ -113,10 +112,6 @@ fn layer(content: &Content<'_>) -> Result<Vec<u8>> {
 
 fn descriptor(kind: &str, hash: &str, size: usize) -> Value {
     json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": format!("sha256:{hash}"), "size": size})
-}
-
-fn hash(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
 }
 
 fn architecture() -> &'static str {

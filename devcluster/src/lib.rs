@@ -41,7 +41,7 @@
 //! # The parts
 //! [`options`] what is asked; [`folder`](Folder) where things lie; `build` Go modules → binaries;
 //! `network` which loopback network; `pki` certificates; `servers` one module per server: how it is
-//! started; `process` processes by recorded id; `state` the record; `ready` real readiness; `image`
+//! started; `process` processes by recorded id; `state` the record; `ready` real readiness; `addons`, `seed` what is inside; `image`
 //! OCI archives, `images` which ones; `cgroup`, `cleanup` leaving nothing behind; `cluster` the order of it all.
 #![allow(
     clippy::disallowed_methods,
@@ -57,6 +57,7 @@ mod build;
 mod cgroup;
 mod cleanup;
 mod cluster;
+mod encoding;
 mod folder;
 mod image;
 mod images;
@@ -66,6 +67,7 @@ mod pki;
 mod process;
 mod progress;
 mod ready;
+mod seed;
 mod servers;
 mod state;
 mod status;

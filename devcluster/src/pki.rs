@@ -16,7 +16,7 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-use crate::build::hex;
+use crate::encoding::{base64, hex};
 use crate::folder::Folder;
 use crate::network::Network;
 
@@ -48,7 +48,7 @@ pub(crate) fn write(folder: &Folder, network: Network, url: &str) -> Result<()> 
         let config = kubeconfig(folder, url, client.file, &user)?;
         private(folder, &format!("pki/{}.kubeconfig", client.file), &config)?;
     }
-    let token = token()?;
+    let token = random_hex()?;
     private(folder, "pki/tokens.csv", &format!("{token},admin,admin,{MASTERS}\n"))?;
     private(folder, "kubeconfig", &kubeconfig(folder, url, "admin", &json!({"token": token}))?)
 }
@@ -146,40 +146,11 @@ fn private(folder: &Folder, path: &str, content: &str) -> Result<()> {
     write(&file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn token() -> Result<String> {
+/// 128 random bits.
+pub(crate) fn random_hex() -> Result<String> {
     let mut bytes = [0; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
         .context("no random bytes")?;
     Ok(hex(&bytes))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |bits: u32| LETTERS.get(bits as usize & 63).map_or('=', |&letter| char::from(letter));
-    let encode = |chunk: &[u8]| {
-        let bits =
-            (0..3).fold(0, |bits, index| bits << 8 | u32::from(chunk.get(index).copied().unwrap_or(0)));
-        let letters = [18, 12, 6, 0].map(|shift| letter(bits >> shift));
-        letters
-            .into_iter()
-            .enumerate()
-            .map(|(index, letter)| if index > chunk.len() { '=' } else { letter })
-            .collect()
-    };
-    bytes.chunks(3).map(encode).collect::<Vec<String>>().concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_the_usual_one() {
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
-    }
 }

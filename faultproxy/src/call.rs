@@ -212,7 +212,7 @@ impl Query {
                 "dryRun" => found.dry_run = !value.is_empty(),
                 "fieldSelector" => {
                     let name = value.split(',').find_map(|term| term.strip_prefix("metadata.name="));
-                    found.name = name.unwrap_or_default().trim_start_matches('=').to_owned();
+                    found.name = name.map(|name| name.trim_start_matches('=').to_owned()).unwrap_or_default();
                 }
                 _ => {}
             }

@@ -223,6 +223,11 @@ impl Entry {
         Self::read(&watched.metadata, &watched.status, plural, registry)
     }
 
+    /// The version that was seen, as a number: a later one of the same object is larger (KEP-5504).
+    pub fn version(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
     /// The child as the decision sees it.
     pub fn seen(&self, execution: &Execution) -> Child {
         Child {

@@ -64,7 +64,7 @@ pub enum Stage {
 }
 
 /// Why work is stopped before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Halt {
     /// On request.
     Cancelled,
@@ -385,3 +385,7 @@ fn decide_finished(
     }
     Step::Wait(expires)
 }
+
+#[cfg(test)]
+#[path = "decide_model.rs"]
+mod model;

@@ -88,7 +88,7 @@ impl From<SlimMeta> for ObjectMeta {
 fn read_spec(raw: Option<&RawValue>) -> Result<Box<RunnerExecutionSpec>, Problem> {
     let problem = |path: &str, what: String| Problem { path: path.to_owned(), what };
     let Some(raw) = raw else { return Err(problem("spec", "is missing".into())) };
-    if depth(raw.get()) > MAX_DEPTH + 2 {
+    if depth(raw.get()) > MAX_DEPTH + 1 {
         return Err(problem(
             "spec.args",
             format!("nests more than {MAX_DEPTH} levels deep; flatten it, or pass it as text"),

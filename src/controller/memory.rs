@@ -12,7 +12,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::execution::Execution;
+use super::{child::Entry, execution::Execution};
 use crate::runners::Glance;
 
 /// How long a start may be refused for something that may be just about to be created.
@@ -36,6 +36,8 @@ pub struct Memory {
 struct Remembered {
     /// The execution as our own last write left it, until a watch shows that or a later version.
     written: Option<Arc<Execution>>,
+    /// The child as our own last write left it, until its watch shows that or a later version.
+    written_child: Option<Entry>,
     failures: u32,
     /// Not before then, unless the execution has another version than this.
     retry: Option<(Timestamp, u64)>,
@@ -72,6 +74,25 @@ impl Memory {
     /// Remembers our own write.
     pub fn wrote(&self, execution: &Arc<Execution>) {
         self.with(execution.uid(), |r| r.written = Some(Arc::clone(execution)));
+    }
+
+    /// The newer of what its watch shows of a child and what we wrote: otherwise a release would be repeated
+    /// while the watch lags.
+    pub fn latest_child(&self, uid: &str, seen: Entry) -> Entry {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(remembered) = all.get_mut(uid) else { return seen };
+        match &remembered.written_child {
+            Some(written) if written.uid == seen.uid && written.version() > seen.version() => written.clone(),
+            Some(_) | None => {
+                remembered.written_child = None;
+                seen
+            }
+        }
+    }
+
+    /// Remembers our own write of a child.
+    pub fn wrote_child(&self, uid: &str, child: &Entry) {
+        self.with(uid, |r| r.written_child = Some(child.clone()));
     }
 
     /// Forgets everything of an execution but our own last write.

@@ -173,7 +173,9 @@ impl<'a> Pass<'a> {
         let execution = Arc::clone(&self.execution);
         let Ok(plan) = &self.plan else { return Glimpsed::Seen(Seen::Unknown) };
         let entry = self.cx.children.get(&plan.runner.child(), execution.namespace(), execution.child_name());
-        self.entry = entry.filter(|e| e.execution_uid == execution.uid()).map(|e| Entry::clone(&e));
+        self.entry = entry
+            .filter(|e| e.execution_uid == execution.uid())
+            .map(|e| self.cx.memory.latest_child(execution.uid(), Entry::clone(&e)));
         let state = self.state();
         let changed_mind = state.cancel || state.deleting || state.suspend;
         if state.stage == Stage::New

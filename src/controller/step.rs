@@ -230,7 +230,9 @@ impl Pass<'_> {
             .await
             .map_err(call)?;
         let Some(object) = found else {
-            let ended = self.entry.as_ref().and_then(|entry| match entry.glance {
+            let recorded = self.execution.recorded_child().map(|c| c.uid.as_str());
+            let glimpsed = self.entry.as_ref().filter(|entry| Some(entry.uid.as_str()) == recorded);
+            let ended = glimpsed.and_then(|entry| match entry.glance {
                 Glance::Ended { succeeded } => Some(succeeded),
                 Glance::Underway | Glance::Doubtful => None,
             });
@@ -299,6 +301,7 @@ impl Pass<'_> {
                 }
                 if let Some(entry) = &mut self.entry {
                     then(entry);
+                    self.cx.memory.wrote_child(execution.uid(), entry);
                 }
                 Ok(self.again())
             }

@@ -118,7 +118,7 @@ fn workflow(args: &Value) -> Result<&Map<String, Value>, Rejection> {
     let args = match args {
         Value::Object(args) => args,
         Value::Null => return Err(Rejection::new(at.into_string(), HOW)),
-        _ => {
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             return Err(Rejection::new(
                 args_at.into_string(),
                 "this must be an object with the field `workflow`",

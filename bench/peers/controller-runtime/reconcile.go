@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +31,8 @@ type Reconciler struct {
 	children *impersonators
 	// written holds our own last write until the cache shows it.
 	written overlay
+	// released holds the uids of children that we released and that have not ended.
+	released sync.Map
 	// childOf reads what the cache holds of a child.
 	childOf func(context.Context, types.NamespacedName) (client.Object, error)
 }
@@ -80,7 +83,11 @@ func (r *Reconciler) start(ctx context.Context, execution *RunnerExecution) erro
 
 func (r *Reconciler) release(ctx context.Context, children client.Client, child client.Object) error {
 	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"labels":{%q:"true"}},"spec":{"suspend":false}}`, child.GetUID(), releasedLabel)
-	return children.Patch(ctx, metadataOf(child), client.RawPatch(types.MergePatchType, []byte(patch)))
+	if err := children.Patch(ctx, metadataOf(child), client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	r.released.Store(child.GetUID(), true)
+	return nil
 }
 
 func (r *Reconciler) follow(ctx context.Context, execution *RunnerExecution) error {
@@ -94,7 +101,7 @@ func (r *Reconciler) follow(ctx context.Context, execution *RunnerExecution) err
 	}
 	labels := child.GetLabels()
 	if labels[completedLabel] != "true" {
-		if labels[releasedLabel] != "" || r.written.holds(execution.UID) {
+		if _, done := r.released.Load(child.GetUID()); done || labels[releasedLabel] != "" {
 			return nil
 		}
 		children, err := r.children.of(execution)
@@ -108,7 +115,11 @@ func (r *Reconciler) follow(ctx context.Context, execution *RunnerExecution) err
 		return client.IgnoreNotFound(err)
 	}
 	execution = execution.DeepCopyObject().(*RunnerExecution)
-	return r.record(ctx, execution, finished(execution, workflow, time.Now()))
+	if err := r.record(ctx, execution, finished(execution, workflow, time.Now())); err != nil {
+		return err
+	}
+	r.released.Delete(child.GetUID())
+	return nil
 }
 
 // record writes the status on exactly the version that was decided on, and remembers it.

@@ -39,13 +39,6 @@ func (o *overlay) latest(cached *RunnerExecution) *RunnerExecution {
 	return cached
 }
 
-// holds tells whether we wrote the execution and the cache has not shown it yet.
-func (o *overlay) holds(uid types.UID) bool {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.written[uid] != nil
-}
-
 func (o *overlay) forget(uid types.UID) {
 	o.mutex.Lock()
 	defer o.mutex.Unlock()

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use ring::digest::{SHA256, digest};
 
+use crate::encoding::fingerprint;
 use crate::options::Level;
 use crate::progress::{self, Step};
 
@@ -280,15 +280,6 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
     Ok(base
         .context("set HOME or XDG_CACHE_HOME: binaries are kept there")?
         .join("runner-controller/devcluster"))
-}
-
-/// The first part of a hash: enough to tell a few things apart by name.
-pub(crate) fn fingerprint(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref().get(..6).unwrap_or_default())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 
 use anyhow::Result;
 
-use super::Setup;
-use super::etcd::PORTS as ETCD;
+use super::{Setup, etcd_url};
 use crate::build::Program;
 use crate::process::Launch;
 
@@ -18,9 +17,8 @@ rules:
 ";
 
 pub(super) fn launch(setup: &Setup) -> Result<Launch> {
-    let [etcd, _] = ETCD;
     let mut flags = vec![
-        ("etcd-servers", format!("http://{}:{etcd}", setup.address())),
+        ("etcd-servers", etcd_url(setup.network)),
         ("advertise-address", setup.address()),
         ("service-cluster-ip-range", setup.network.range()),
         // Endpoints may not be loopback addresses, and nobody needs these.

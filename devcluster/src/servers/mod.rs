@@ -133,13 +133,18 @@ pub(crate) fn ports(api: u16) -> [u16; 8] {
     ]
 }
 
+/// Where etcd answers.
+pub(crate) fn etcd_url(network: Network) -> String {
+    let [port, _] = etcd::PORTS;
+    format!("http://{}:{port}", network.address())
+}
+
 /// Where a server says that it is well, if it says so over HTTP.
 pub(crate) fn health_url(server: Server, network: Network, api: u16) -> Option<String> {
     let address = network.address();
-    let [etcd, _] = etcd::PORTS;
     let [_, kubelet] = kubelet::PORTS;
     match server {
-        Server::Etcd => Some(format!("http://{address}:{etcd}/readyz")),
+        Server::Etcd => Some(format!("{}/readyz", etcd_url(network))),
         Server::ApiServer => Some(format!("https://{address}:{api}/readyz")),
         Server::ControllerManager => Some(format!("https://{address}:{}/healthz", controller_manager::PORT)),
         Server::Scheduler => Some(format!("https://{address}:{}/readyz", scheduler::PORT)),

@@ -34,7 +34,9 @@ fn check_resource(resource: &Value, at: &Path, findings: &mut Findings) {
     let inline = text(resource, "manifest").is_some();
     match (inline, get(resource, "manifestFrom").is_some()) {
         (false, false) if !needs_none => {
-            findings.add(&at.field("manifest"), || "write the manifest, or where it is in `manifestFrom`".to_owned());
+            findings.add(&at.field("manifest"), || {
+                "write the manifest, or where it is in `manifestFrom`".to_owned()
+            });
         }
         (true, true) if !needs_none => {
             findings.add(at, || "keep one of `manifest` and `manifestFrom`".to_owned());
@@ -50,7 +52,9 @@ fn check_containers(set: &Value, at: &Path, findings: &mut Findings) {
     }
     for (i, container) in containers.iter().enumerate() {
         if text(container, "name").is_none() {
-            findings.add(&at.field("containers").index(i).field("name"), || "every container needs a name".to_owned());
+            findings.add(&at.field("containers").index(i).field("name"), || {
+                "every container needs a name".to_owned()
+            });
         }
     }
 }

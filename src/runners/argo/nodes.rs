@@ -72,7 +72,7 @@ impl<'a> Nodes<'a> {
             let name = format!("{name}.onExit");
             self.iter().find(|node| node.name() == name && node.has_failed())
         };
-        let any = || self.first(self.iter().filter(|node| node.has_failed() && node.boundary().is_none()));
+        let any = || first(self.iter().filter(|node| node.has_failed() && node.boundary().is_none()));
         entry.or_else(exit).or_else(any)
     }
 
@@ -84,7 +84,7 @@ impl<'a> Nodes<'a> {
                 let attempts = self.attempts();
                 let within =
                     self.iter().filter(|other| other.boundary() == Some(node.id) && other.has_failed());
-                self.first(
+                first(
                     within
                         .chain(children())
                         .filter(|other| !attempts.contains(other.id) && other.id != node.id),
@@ -105,11 +105,6 @@ impl<'a> Nodes<'a> {
         self.iter().filter(|node| node.kind() == "Retry").flat_map(Node::children).collect()
     }
 
-    /// The one that ended first; of those that ended at the same time, rather a step than a group of steps.
-    fn first(self, nodes: impl Iterator<Item = Node<'a>>) -> Option<Node<'a>> {
-        nodes.min_by_key(|node| (node.finished_at().unwrap_or("~"), node.is_group(), node.id))
-    }
-
     /// The Workflow's name.
     pub(super) fn name(self) -> &'a str {
         self.workflow.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
@@ -124,6 +119,11 @@ impl<'a> Nodes<'a> {
             _ => None,
         }
     }
+}
+
+/// The one that ended first; of those that ended at the same time, rather a step than a group of steps.
+fn first<'a>(nodes: impl Iterator<Item = Node<'a>>) -> Option<Node<'a>> {
+    nodes.min_by_key(|node| (node.finished_at().unwrap_or("~"), node.is_group(), node.id))
 }
 
 /// Argo's `GeneratePodName`: the Workflow's and the template's name, cut, and a hash of the step's.
@@ -216,7 +216,10 @@ mod tests {
     #[test]
     fn a_pod_is_named_as_argo_names_it() {
         assert_eq!(pod_name("w", "w", Some("main")), "w");
-        assert_eq!(pod_name("steps-9fkqc", "steps-9fkqc[1].fail", Some("fail")), "steps-9fkqc-fail-3224593506");
+        assert_eq!(
+            pod_name("steps-9fkqc", "steps-9fkqc[1].fail", Some("fail")),
+            "steps-9fkqc-fail-3224593506"
+        );
         assert_eq!(pod_name("steps-9fkqc", "steps-9fkqc[1].fail", None), "steps-9fkqc-3224593506");
         assert_eq!(pod_name(&"w".repeat(300), "x", None).len(), 242 + 1 + fnv_1a("x").to_string().len());
     }

@@ -75,11 +75,10 @@ pub(super) fn check(patch: &str, literals: &Literals<'_>, service_account: &str)
     }
     let parsed: serde_yaml::Value =
         serde_yaml::from_str(&texts.join(FILLED_IN)).map_err(|_| Objection::Unreadable)?;
-    let fields = match parsed {
-        serde_yaml::Value::Mapping(fields) => fields,
-        serde_yaml::Value::Null if tags.is_empty() => return Ok(()),
-        _ => return Err(Objection::Unreadable),
-    };
+    if parsed.is_null() && tags.is_empty() {
+        return Ok(());
+    }
+    let serde_yaml::Value::Mapping(fields) = parsed else { return Err(Objection::Unreadable) };
     for (key, value) in &fields {
         let key = fold(key.as_str().ok_or(Objection::Unreadable)?);
         match key.as_str() {
@@ -106,8 +105,7 @@ impl<'a> Literals<'a> {
             Value::Object(fields) => {
                 for (key, value) in fields {
                     match fold(key).as_str() {
-                        // An output is never handed in under its own name, only as {{steps...}} or {{tasks...}}.
-                        "outputs" => {}
+                        "outputs" => self.collect_beside_parameters(value),
                         "parameters" => self.collect_parameters(value),
                         _ => self.collect(value),
                     }
@@ -116,6 +114,13 @@ impl<'a> Literals<'a> {
             Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
+    }
+
+    /// An output is never handed in under its own name, only as {{steps...}} or {{tasks...}}. The rest is read all
+    /// the same: a hook may be called `outputs`.
+    fn collect_beside_parameters(&mut self, outputs: &'a Value) {
+        let fields = outputs.as_object().into_iter().flatten();
+        fields.filter(|(key, _)| fold(key) != "parameters").for_each(|(_, value)| self.collect(value));
     }
 
     fn collect_parameters(&mut self, list: &'a Value) {
@@ -219,6 +224,7 @@ mod tests {
     #[case::later("a: '{{inputs.parameters.later}}'", Err(Objection::Unpredictable))]
     #[case::later_through("a: '{{inputs.parameters.later-through}}'", Err(Objection::Unpredictable))]
     #[case::config_map("a: '{{inputs.parameters.config}}'", Err(Objection::Unpredictable))]
+    #[case::by_a_hook_of_an_odd_name("a: '{{inputs.parameters.hooked}}'", Err(Objection::Unpredictable))]
     #[case::odd_case("a: '{{inputs.parameters.odd}}'", Err(Objection::Unpredictable))]
     #[case::unknown("a: '{{inputs.parameters.unknown}}'", Err(Objection::Unpredictable))]
     #[case::item("a: '{{item}}'", Err(Objection::Unpredictable))]
@@ -231,7 +237,7 @@ mod tests {
     ) {
         let spec = json!({"arguments": {"parameters": [
             {"name": "plain", "value": "100Mi"}, {"name": "number", "value": 3},
-            {"name": "through", "value": "x-{{workflow.parameters.plain}}"},
+            {"name": "hooked", "value": "x"}, {"name": "through", "value": "x-{{workflow.parameters.plain}}"},
             {"name": "circle", "value": "{{inputs.parameters.circle}}"},
             {"name": "lines", "value": "x\nserviceAccountName: admin"}, {"name": "quote", "value": "x'"},
             {"name": "empty", "value": ""},
@@ -239,6 +245,7 @@ mod tests {
             {"name": "later-through", "value": "{{inputs.parameters.later}}"},
             {"name": "config", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y"}}},
             {"Name": "odd", "VALUE": "x\ny"}]},
+            "hooks": {"outputs": {"arguments": {"parameters": [{"name": "hooked", "value": "x\ny"}]}}},
             "templates": [{"inputs": {"parameters": [{"name": "plain", "default": "b"}]},
                            "outputs": {"parameters": [{"name": "plain", "valueFrom": {"path": "/x"}}]}}]});
         assert_eq!(check(patch, &Literals::of(&spec), "runs-as"), expected);

@@ -53,12 +53,18 @@ fn overwrite(fields: &mut Map<String, Value>, name: &str, collects_artifacts: &m
         if FREE_FORM.contains(&key.as_str()) {
             continue;
         }
-        match fold(key).as_str() {
-            "serviceaccountname" => *value = json!(name),
-            "artifactgc" | "templateref" | "workflowtemplateref" => *collects_artifacts = true,
-            _ => {}
+        match (fold(key).as_str(), &mut *value) {
+            ("serviceaccountname", value) => *value = json!(name),
+            // The keys are names of hooks, and such a name may be one of the free-form fields'.
+            ("hooks", Value::Object(hooks)) => {
+                hooks.values_mut().for_each(|hook| overwrite_within(hook, name, collects_artifacts));
+            }
+            ("artifactgc" | "templateref" | "workflowtemplateref", value) => {
+                *collects_artifacts = true;
+                overwrite_within(value, name, collects_artifacts);
+            }
+            (_, value) => overwrite_within(value, name, collects_artifacts),
         }
-        overwrite_within(value, name, collects_artifacts);
     }
 }
 
@@ -66,7 +72,9 @@ fn overwrite_within(value: &mut Value, name: &str, collects_artifacts: &mut bool
     match value {
         Value::Object(fields) => overwrite(fields, name, collects_artifacts),
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| overwrite_within(item, name, collects_artifacts));
+            for item in items {
+                overwrite_within(item, name, collects_artifacts);
+            }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
@@ -99,15 +107,16 @@ pub(super) fn check_patches(spec: &Value, name: &str, at: &Path, findings: &mut 
     }
 }
 
+/// Hooks hold no templates, so a hook that is called like a free-form field hides no patch.
 fn collect_patches<'a>(value: &'a Value, at: &Path, patches: &mut Vec<(&'a str, Path)>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields.iter().filter(|(key, _)| !FREE_FORM.contains(&key.as_str())) {
-                match value {
-                    Value::String(patch) if fold(key) == "podspecpatch" => {
-                        patches.push((patch, at.field(key)))
-                    }
-                    value => collect_patches(value, &at.field(key), patches),
+                let at = at.field(key);
+                match value.as_str() {
+                    Some(patch) if fold(key) == "podspecpatch" => patches.push((patch, at)),
+                    Some(_) => {}
+                    None => collect_patches(value, &at, patches),
                 }
             }
         }

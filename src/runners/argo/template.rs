@@ -103,7 +103,11 @@ pub(super) fn check<'a>(
         Kind::Dag => check_dag(template, scope, workflow, at, findings),
         Kind::Leaf => {
             leaf::check(template, workflow.defaults, at, findings);
-            for_each_text(template, at, &mut |text, at| scope.check(text, at, findings));
+            // A value or place of an input is not looked at: whoever calls the template may replace it.
+            for (key, value) in template.as_object().into_iter().flatten().filter(|(key, _)| *key != "inputs")
+            {
+                for_each_text(value, &at.field(key), &mut |text, at| scope.check(text, at, findings));
+            }
         }
     }
 }
@@ -138,7 +142,10 @@ fn check_steps<'a>(
     check_call_names(&steps, "step", findings);
     for (rank, (step, _)) in steps.iter().enumerate() {
         if let Some(name) = text(step, "name") {
-            scope.siblings.entry(name).or_insert(Sibling { target: call::target(step, workflow), rank });
+            scope
+                .siblings
+                .entry(name)
+                .or_insert_with(|| Sibling { target: call::target(step, workflow), rank });
         }
     }
     for (rank, (step, at)) in steps.iter().enumerate() {
@@ -171,7 +178,10 @@ fn check_dag<'a>(
     check_call_names(&tasks, "task", findings);
     for (task, _) in &tasks {
         if let Some(name) = text(task, "name") {
-            scope.siblings.entry(name).or_insert(Sibling { target: call::target(task, workflow), rank: 0 });
+            scope
+                .siblings
+                .entry(name)
+                .or_insert_with(|| Sibling { target: call::target(task, workflow), rank: 0 });
         }
     }
     dag::check(dag, &tasks, &at_dag, findings);
@@ -190,6 +200,8 @@ fn check_call_names(calls: &[(&Value, Path)], one: &str, findings: &mut Findings
         let at = at.field("name");
         match text(call, "name") {
             None => findings.add(&at, || format!("every {one} needs a name")),
+            // A name with a {{...}} in it is only known later.
+            Some(name) if name.contains("{{") => {}
             Some(name) => {
                 check_field_name(name, &at, findings);
                 if !seen.insert(name) {

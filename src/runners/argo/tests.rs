@@ -1,4 +1,5 @@
 //! Tests of the runner as a whole.
+#![allow(clippy::needless_pass_by_value, reason = "a json! literal reads better without a reference")]
 
 use std::{
     path::{Path, PathBuf},

@@ -134,8 +134,6 @@ fn check_stored(spec: &Value, reference: &Value, at: &Path, findings: &mut Findi
             "remove either `templates` or `workflowTemplateRef`: Argo runs the one or the other".to_owned()
         });
     }
-    let arguments = get(spec, "arguments").unwrap_or(&Value::Null);
-    call::check_names(arguments, &at.field("arguments"), findings);
 }
 
 fn check_templates(spec: &Value, at: &Path, findings: &mut Findings) {

@@ -24,6 +24,9 @@ pub(super) fn split_tags(whole: &str) -> Option<(Vec<&str>, Vec<&str>)> {
     Some((texts, tags))
 }
 
+/// What a step or task gives.
+const OUTPUTS: [&str; 4] = ["artifacts", "exitCode", "parameters", "result"];
+
 /// Names that are the same everywhere in a Workflow.
 #[derive(Debug, Default)]
 pub(super) struct Globals<'a> {
@@ -75,7 +78,7 @@ pub(super) struct Scope<'a, 'p> {
     /// Siblings of a higher rank than this come later and cannot be referred to.
     pub(super) up_to: usize,
     /// The scope around an inline template: Argo fills in its names there too.
-    pub(super) around: Option<&'p Scope<'a, 'p>>,
+    pub(super) around: Option<&'p Self>,
 }
 
 impl<'a, 'p> Scope<'a, 'p> {
@@ -84,7 +87,7 @@ impl<'a, 'p> Scope<'a, 'p> {
         template: &'a Value,
         kind: Kind,
         globals: &'p Globals<'a>,
-        around: Option<&'p Scope<'a, 'p>>,
+        around: Option<&'p Self>,
     ) -> Self {
         let inputs = template.get("inputs").unwrap_or(&Value::Null);
         Self {
@@ -151,7 +154,7 @@ impl<'a, 'p> Scope<'a, 'p> {
         what: &str,
         segments: &[&str],
         name: &str,
-        names: for<'s> fn(&'s Scope<'a, 'p>) -> &'s BTreeSet<&'a str>,
+        names: for<'s> fn(&'s Self) -> &'s BTreeSet<&'a str>,
     ) -> Result<(), String> {
         let mut scope = Some(self);
         while let Some(here) = scope {
@@ -202,6 +205,16 @@ impl<'a, 'p> Scope<'a, 'p> {
             return Err(format!(
                 "{{{{{word}.{}...}}}} refers to a step that comes later: move it before",
                 Echo(name)
+            ));
+        }
+        if let ["outputs", what, ..] = rest
+            && !OUTPUTS.contains(what)
+        {
+            return Err(format!(
+                "{{{{{word}.{}.outputs.{}...}}}} means nothing; outputs have {}",
+                Echo(name),
+                Echo(what),
+                OUTPUTS.join(", ")
             ));
         }
         let (Some(target), ["outputs", what @ ("parameters" | "artifacts"), output]) = (sibling.target, rest)

@@ -90,7 +90,7 @@ fn a_single_broken_reference_in_an_example_is_found() {
 /// Every way to break one reference of a spec: what was done, to what, and the outcome.
 fn mutants(spec: &Value) -> Vec<(&'static str, String, Value)> {
     let mut mutants = Vec::new();
-    let whole = spec.to_string();
+    let whole = text_beside_inputs(spec);
     for (i, template) in spec["templates"].as_array().into_iter().flatten().enumerate() {
         let name = template["name"].as_str().unwrap_or_default();
         let at = format!("/templates/{i}");
@@ -106,13 +106,7 @@ fn mutants(spec: &Value) -> Vec<(&'static str, String, Value)> {
         }
         for (j, input) in template["inputs"]["parameters"].as_array().into_iter().flatten().enumerate() {
             let used = format!("{{{{inputs.parameters.{}}}}}", input["name"].as_str().unwrap_or_default());
-            let within: String = template
-                .as_object()
-                .unwrap()
-                .iter()
-                .filter(|(key, _)| key.as_str() != "inputs")
-                .map(|(_, v)| v.to_string())
-                .collect();
+            let within = text_beside_inputs(&json!({"templates": [template]}));
             if within.contains(&used) {
                 mutants.push(renamed("input renamed", spec, &format!("{at}/inputs/parameters/{j}/name")));
             }
@@ -130,6 +124,13 @@ fn mutants(spec: &Value) -> Vec<(&'static str, String, Value)> {
         }
     }
     mutants
+}
+
+/// The text of all templates, without their inputs: what stands there may be replaced by whoever calls them.
+fn text_beside_inputs(spec: &Value) -> String {
+    let templates = spec["templates"].as_array().into_iter().flatten();
+    let fields = templates.flat_map(|template| template.as_object().unwrap());
+    fields.filter(|(key, _)| *key != "inputs").map(|(_, value)| value.to_string()).collect()
 }
 
 fn mutants_of_call(spec: &Value, template: &Value, at: &str) -> Vec<(&'static str, String, Value)> {
@@ -191,7 +192,7 @@ fn is_called(value: &Value, name: &str) -> bool {
                 || (key != "templateRef" && is_called(value, name))
         }),
         Value::Array(items) => items.iter().any(|item| is_called(item, name)),
-        _ => false,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

@@ -22,11 +22,18 @@ fn interpret(child: Value) -> Observation {
 #[rstest]
 #[case::steps("steps-failed", "step `fail` failed: failed with exit code 1")]
 #[case::retries("dag-failed-after-retries", "step `C(1)` failed: failed with exit code 2")]
-#[case::nested("nested-dag-failed", "step `dag1-step5-tofail` failed: Error (exit code 1); see `kubectl logs fail-two-nested-dag-suspend-")]
-#[case::alone("failed-with-exit-handler",
-    "step `exit-handlers-n7s4n` failed: main: Error (exit code 1); see `kubectl logs exit-handlers-n7s4n -n argo -c main`")]
-#[case::exit_only("exit-handler-failed",
-    "step `retry-workflow-with-failed-exit-handler.onExit` failed: Error (exit code 1); see `kubectl logs retry-workflow-with-failed-exit-handler-")]
+#[case::nested(
+    "nested-dag-failed",
+    "step `dag1-step5-tofail` failed: Error (exit code 1); see `kubectl logs fail-two-nested-dag-suspend-"
+)]
+#[case::alone(
+    "failed-with-exit-handler",
+    "step `exit-handlers-n7s4n` failed: main: Error (exit code 1); see `kubectl logs exit-handlers-n7s4n -n argo -c main`"
+)]
+#[case::exit_only(
+    "exit-handler-failed",
+    "step `retry-workflow-with-failed-exit-handler.onExit` failed: Error (exit code 1); see `kubectl logs retry-workflow-with-failed-exit-handler-"
+)]
 fn a_failed_workflow_is_explained_by_the_step_that_failed(#[case] name: &str, #[case] expected: &str) {
     let Observation::Failed { reason, message, .. } = interpret(recorded(name)) else { panic!("not failed") };
     assert_eq!(reason, Reason::WorkflowFailed);
@@ -44,7 +51,8 @@ fn a_workflow_that_goes_on_by_itself_is_under_way(#[case] name: &str) {
 #[test]
 fn a_succeeded_workflow_gives_back_its_global_outputs() {
     let mut child = recorded("succeeded");
-    let without = Observation::Succeeded { progress: Some("3/3".to_owned()), output: None, message: String::new() };
+    let without =
+        Observation::Succeeded { progress: Some("3/3".to_owned()), output: None, message: String::new() };
     assert_eq!(interpret(child.clone()), without);
     child["status"]["outputs"] = json!({"artifacts": [{"name": "a"}], "parameters": [
         {"name": "url", "value": "https://jira"}, {"name": "count", "value": 3}, {"name": "none"}, {"value": "nameless"}]});
@@ -72,11 +80,16 @@ fn pending(message: &str) -> Value {
 #[case("CreateContainerConfigError: configmap \"x\" not found", Reason::ContainerConfigError)]
 #[case("Unschedulable: 0/1 nodes are available: 1 Insufficient cpu.", Reason::Unschedulable)]
 fn a_pod_that_cannot_start_is_waited_for(#[case] said: &str, #[case] expected: Reason) {
-    let Observation::Waiting { reason, message, since } = interpret(workflow("Running", json!({"w-1": pending(said)}))) else {
+    let Observation::Waiting { reason, message, since } =
+        interpret(workflow("Running", json!({"w-1": pending(said)})))
+    else {
         panic!("not waiting")
     };
     assert_eq!(reason, expected);
-    assert!(message.starts_with(&format!("step `pull` (pod w-run-1608787337 -n n) cannot start: {said}; ")), "{message}");
+    assert!(
+        message.starts_with(&format!("step `pull` (pod w-run-1608787337 -n n) cannot start: {said}; ")),
+        "{message}"
+    );
     assert_eq!(since.unwrap().0.to_string(), "2026-01-02T03:04:05Z");
 }
 
@@ -114,14 +127,15 @@ fn an_error_of_argos_own_has_its_own_reason() {
 fn steps_that_argo_keeps_elsewhere_are_pointed_at(#[case] field: &str, #[case] value: &str) {
     let child = json!({"metadata": {"name": "w", "namespace": "n"}, "status": {"phase": "Failed", "message": "child 'w-1' failed", field: value}});
     let Observation::Failed { message, .. } = interpret(child) else { panic!("not failed") };
-    assert!(message.starts_with("child 'w-1' failed. Argo keeps") && message.contains("`argo get w -n n`"), "{message}");
+    assert!(
+        message.starts_with("child 'w-1' failed. Argo keeps") && message.contains("`argo get w -n n`"),
+        "{message}"
+    );
 }
 
 #[test]
 fn attempts_that_were_made_up_for_are_not_blamed() {
-    let node = |kind: &str, phase: &str, name: &str, at: &str, children: &[&str]| {
-        json!({"type": kind, "phase": phase, "displayName": name, "name": name, "boundaryID": "w", "finishedAt": at, "children": children, "message": format!("message of {name}")})
-    };
+    let node = |kind: &str, phase: &str, name: &str, at: &str, children: &[&str]| json!({"type": kind, "phase": phase, "displayName": name, "name": name, "boundaryID": "w", "finishedAt": at, "children": children, "message": format!("message of {name}")});
     let mut nodes = json!({
         "w-1": node("Retry", "Succeeded", "a", "2026-01-01T00:00:02Z", &["w-2", "w-3"]),
         "w-2": node("Pod", "Failed", "a(0)", "2026-01-01T00:00:01Z", &[]),
@@ -129,8 +143,11 @@ fn attempts_that_were_made_up_for_are_not_blamed() {
         "w-4": node("Pod", "Failed", "late", "2026-01-01T00:00:09Z", &[]),
         "w-5": node("Pod", "Failed", "early", "2026-01-01T00:00:05Z", &[]),
     });
-    nodes["w"] = json!({"type": "DAG", "phase": "Failed", "displayName": "w", "name": "w", "children": ["w-1"]});
-    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else { panic!("not failed") };
+    nodes["w"] =
+        json!({"type": "DAG", "phase": "Failed", "displayName": "w", "name": "w", "children": ["w-1"]});
+    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else {
+        panic!("not failed")
+    };
     assert!(message.starts_with("step `early` failed: message of early"), "{message}");
 }
 
@@ -146,13 +163,21 @@ fn nodes_that_go_in_circles_come_to_an_end() {
 #[test]
 fn a_message_is_cut_to_a_kilobyte_between_letters() {
     let nodes = json!({"w": {"type": "Pod", "phase": "Failed", "name": "w", "message": "ä".repeat(5000)}});
-    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else { panic!("not failed") };
-    assert!(message.len() <= 1024 && message.contains('…') && message.ends_with("`kubectl logs w -n n -c main`"), "{message}");
+    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else {
+        panic!("not failed")
+    };
+    assert!(
+        message.len() <= 1024 && message.contains('…') && message.ends_with("`kubectl logs w -n n -c main`"),
+        "{message}"
+    );
 }
 
 #[test]
 fn memory_is_named_where_it_was_the_cause() {
-    let nodes = json!({"w": {"type": "Pod", "phase": "Failed", "name": "w", "message": "OOMKilled (exit code 137)"}});
-    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else { panic!("not failed") };
+    let nodes =
+        json!({"w": {"type": "Pod", "phase": "Failed", "name": "w", "message": "OOMKilled (exit code 137)"}});
+    let Observation::Failed { message, .. } = interpret(workflow("Failed", nodes)) else {
+        panic!("not failed")
+    };
     assert!(message.contains("OOMKilled (exit code 137); it needs a higher memory limit"), "{message}");
 }

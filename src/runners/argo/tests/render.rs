@@ -9,14 +9,16 @@ use super::{ACCOUNT, ArgoWorkflow, render};
 use crate::runners::{Glance, Glimpse, Runner as _, Stop, View};
 
 fn spec(extra: Value) -> Value {
-    let mut spec = json!({"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "x"}}]});
+    let mut spec =
+        json!({"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "x"}}]});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     json!({ "workflow": spec })
 }
 
 #[test]
 fn the_spec_is_the_childs_under_the_runs_service_account() {
-    let rendered = render(&spec(json!({"podGC": {"strategy": "OnPodSuccess"}, "hostNetwork": true}))).unwrap();
+    let rendered =
+        render(&spec(json!({"podGC": {"strategy": "OnPodSuccess"}, "hostNetwork": true}))).unwrap();
     let expected = json!({"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "x"}}],
                           "podGC": {"strategy": "OnPodSuccess"}, "hostNetwork": true, "serviceAccountName": ACCOUNT});
     assert_eq!(Value::Object(rendered.spec), expected);
@@ -76,20 +78,31 @@ fn every_argument_beside_the_workflow_is_named() {
 #[case(&[("phase", "Succeeded")], Glance::Underway)]
 #[case(&[("phase", "SomethingNew"), ("completed", "true")], Glance::Underway)]
 fn only_both_labels_together_tell_an_end(#[case] labels: &[(&str, &str)], #[case] expected: Glance) {
-    let labels: BTreeMap<String, String> =
-        labels.iter().map(|(key, value)| (format!("workflows.argoproj.io/{key}"), (*value).to_owned())).collect();
+    let labels: BTreeMap<String, String> = labels
+        .iter()
+        .map(|(key, value)| (format!("workflows.argoproj.io/{key}"), (*value).to_owned()))
+        .collect();
     assert_eq!(ArgoWorkflow.glance(&Glimpse { labels: &labels, status: &Value::Null }), expected);
 }
 
 #[test]
 fn a_stop_is_argos_own_shutdown_and_wakes_a_suspended_workflow() {
     assert_eq!(ArgoWorkflow.stop(Stop::Cancel), json!({"spec": {"shutdown": "Stop", "suspend": false}}));
-    assert_eq!(ArgoWorkflow.stop(Stop::Terminate), json!({"spec": {"shutdown": "Terminate", "suspend": false}}));
+    assert_eq!(
+        ArgoWorkflow.stop(Stop::Terminate),
+        json!({"spec": {"shutdown": "Terminate", "suspend": false}})
+    );
 }
 
 #[test]
 fn the_child_is_a_workflow_known_by_its_labels() {
     let child = ArgoWorkflow.child();
-    assert_eq!((child.api_version.as_str(), child.kind.as_str(), child.plural.as_str()), ("argoproj.io/v1alpha1", "Workflow", "workflows"));
-    assert_eq!((ArgoWorkflow.name(), ArgoWorkflow.view(), ArgoWorkflow.wants_pods()), ("argo-workflow", View::Metadata, false));
+    assert_eq!(
+        (child.api_version.as_str(), child.kind.as_str(), child.plural.as_str()),
+        ("argoproj.io/v1alpha1", "Workflow", "workflows")
+    );
+    assert_eq!(
+        (ArgoWorkflow.name(), ArgoWorkflow.view(), ArgoWorkflow.wants_pods()),
+        ("argo-workflow", View::Metadata, false)
+    );
 }

@@ -67,7 +67,10 @@ fn assert_only(spec: &Value, expected: &str) {
 fn a_spec_is_checked_as_a_whole(#[case] spec: Value, #[case] expected: &str) {
     let found = problems(&spec);
     assert!(found.iter().all(|problem| !problem.contains("SECRET")));
-    assert!(found.iter().any(|problem| problem.strip_prefix("spec.args.workflow").unwrap().starts_with(expected)), "{found:#?}");
+    assert!(
+        found.iter().any(|problem| problem.strip_prefix("spec.args.workflow").unwrap().starts_with(expected)),
+        "{found:#?}"
+    );
     // A spec without templates or with one misspelt is found wanting in two places.
     assert!(found.len() <= 2, "{found:#?}");
 }
@@ -120,6 +123,8 @@ const AT: &str = ".templates[0].steps[0][0]";
 #[case::tasks(json!([[{"name": "a", "template": "leaf", "when": "{{tasks.b.status}} == x"}]]), ".templates[0].steps[0][0].when: {{tasks.b...}} means nothing in this template: write {{steps.…}}")]
 #[case::output(json!([[{"name": "a", "template": "leaf"}], [{"name": "b", "template": "leaf", "when": "{{steps.a.outputs.parameters.x}} == 1"}]]),
     ".templates[0].steps[1][0].when: {{steps.a.outputs.parameters.x}} refers to an output that the template `leaf` does not declare")]
+#[case::no_output(json!([[{"name": "a", "template": "leaf"}], [{"name": "b", "template": "leaf", "when": "{{steps.a.outputs.reslut}} == 1"}]]),
+    ".templates[0].steps[1][0].when: {{steps.a.outputs.reslut...}} means nothing; outputs have artifacts, exitCode, parameters, result")]
 #[case::value(json!([[{"name": "a", "template": "leaf", "arguments": {"parameters": [{"name": "p"}]}}]]), ".templates[0].steps[0][0].arguments.parameters[0]: write a `value`")]
 #[case::artifact(json!([[{"name": "a", "template": "leaf", "arguments": {"artifacts": [{"name": "p"}]}}]]), ".templates[0].steps[0][0].arguments.artifacts[0]: say where")]
 #[case::inline(json!([[{"name": "a", "inline": {}}]]), ".templates[0].steps[0][0].inline: say what the template does")]
@@ -162,15 +167,21 @@ fn a_missing_argument_is_found_and_a_similar_one_is_named() {
     let call = json!({"name": "a", "template": "takes", "arguments": {"parameters": [{"name": "mesage", "value": "SECRET"}]}});
     let found = problems(&templates(json!([{"name": "main", "steps": [[call]]}, takes])));
     let at = format!("spec.args.workflow{AT}.arguments");
-    assert_eq!(found, [
-        format!("{at}.parameters: the template `takes` needs the parameter `message`: add it; you pass one with a similar name: did you mean `mesage`?"),
-        format!("{at}.artifacts: the template `takes` needs the artifact `file`: add it"),
-    ]);
+    assert_eq!(
+        found,
+        [
+            format!(
+                "{at}.parameters: the template `takes` needs the parameter `message`: add it; you pass one with a similar name: did you mean `mesage`?"
+            ),
+            format!("{at}.artifacts: the template `takes` needs the artifact `file`: add it"),
+        ]
+    );
 }
 
 #[test]
 fn an_exit_hook_without_arguments_gets_those_of_its_step() {
-    let takes = json!({"name": "takes", "inputs": {"parameters": [{"name": "p"}]}, "container": {"image": "x"}});
+    let takes =
+        json!({"name": "takes", "inputs": {"parameters": [{"name": "p"}]}, "container": {"image": "x"}});
     let call = |arguments: Value| {
         let call = json!({"name": "a", "template": "leaf", "arguments": arguments, "hooks": {"exit": {"template": "takes"}}});
         problems(&templates(json!([{"name": "main", "steps": [[call]]}, takes])))
@@ -187,16 +198,22 @@ fn an_exit_hook_without_arguments_gets_those_of_its_step() {
 #[case::inline_sees_around(steps(json!([[{"name": "a", "template": "leaf"}], [{"name": "b", "inline": {"container": {"image": "{{steps.a.outputs.result}}"}}}]])))]
 #[case::depends_known_later(dag(json!([{"name": "a", "template": "leaf", "depends": "{{inputs.parameters.x}}"}])).clone())]
 #[case::stored_workflow(json!({"workflowTemplateRef": {"name": "x"}, "entrypoint": "any", "arguments": {"parameters": [{"name": "p"}]}}))]
+#[case::stored_workflow_merges(json!({"workflowTemplateRef": {"name": "x"}, "arguments": {"parameters": [{"name": "p"}, {"name": "p"}]}}))]
+#[case::input_that_is_replaced(templates(json!([{"name": "main", "steps": [[{"name": "a", "template": "b", "arguments": {"parameters": [{"name": "p", "value": "1"}]}}]]},
+    {"name": "b", "inputs": {"parameters": [{"name": "p", "value": "{{workflow.parameters.none}}"}]}, "container": {"image": "x"}}])))]
+#[case::names_known_later(steps(json!([[{"name": "{{inputs.parameters.x}}", "template": "leaf"}, {"name": "{{inputs.parameters.x}}", "template": "leaf"}]])))]
 #[case::unknown_fields(with(leaf(), "someFieldOfTheFuture", json!({"x": 1})))]
 #[case::other_words(templates(json!([{"name": "a", "container": {"image": "{{foo.bar}} {{ x }} {{item}} {{pod.name}} {{workflow.creationTimestamp.Y}} {{"}}])))]
 fn what_argo_might_accept_is_left_to_argo(#[case] spec: Value) {
     let found = problems(&spec);
-    let found: Vec<&String> = found.iter().filter(|problem| !problem.contains("{{inputs.parameters.x}}")).collect();
+    let found: Vec<&String> =
+        found.iter().filter(|problem| !problem.contains("{{inputs.parameters.x}}")).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn problems_are_limited_in_number() {
-    let steps: Vec<Value> = (0..500).map(|i| json!([{"name": format!("s{i}"), "template": "nothing"}])).collect();
+    let steps: Vec<Value> =
+        (0..500).map(|i| json!([{"name": format!("s{i}"), "template": "nothing"}])).collect();
     assert_eq!(problems(&templates(json!([{"name": "main", "steps": steps}]))).len(), 100);
 }

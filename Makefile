@@ -1,0 +1,43 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need.
+# Needs Rust (rustup), Go, make and, for pods, root on Debian.
+
+CLUSTER ?= .cluster
+LEVEL   ?= pods
+IMAGE   := localhost/runner-controller:dev
+TARGET  := x86_64-unknown-linux-gnu
+# The image holds nothing but this binary, so it must be static.
+BINARY  := target/$(TARGET)/release/runner-controller
+DEVCLUSTER := target/debug/devcluster
+
+.PHONY: help demo test test-pure test-clusters cluster-up cluster-down generate lint binary devcluster clean-clusters
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: devcluster binary ## Set up a real cluster, install the controller, run a Workflow and a Job (KEEP=no removes the cluster afterwards)
+	DEVCLUSTER=$(DEVCLUSTER) BINARY=$(BINARY) IMAGE=$(IMAGE) CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo.sh
+
+test: ## Set up real clusters and run every test
+	hack/test.sh
+
+cluster-up: devcluster ## Bring up a cluster: LEVEL=control-plane|argo|pods CLUSTER=.cluster
+	$(DEVCLUSTER) up --dir $(CLUSTER) --level $(LEVEL)
+
+cluster-down: devcluster ## Stop it and remove what it left
+	$(DEVCLUSTER) down --dir $(CLUSTER)
+
+generate: ## Write the generated manifests
+	cargo run --quiet -- crd > config/crd/runnerexecutions.yaml
+
+lint: ## rustfmt, clippy, and cargo-deny where it is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+devcluster:
+	@echo "building devcluster (about 2 min when cold)"
+	cargo build --quiet -p devcluster
+
+binary:
+	@echo "building the controller as a static release binary (about 4 min when cold)"
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p runner-controller --target $(TARGET)

@@ -1,0 +1,174 @@
+//! The command line of the benchmark.
+#![allow(clippy::print_stdout, reason = "a command line prints its result")]
+#![allow(clippy::disallowed_methods, reason = "this crate measures time")]
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use bench::{
+    bare::Bare,
+    machine::Machine,
+    peers::{self, Peer, Tuning},
+    report,
+    results::Outcome,
+    scenario::{Scenario, Sizes},
+    target::Target,
+    world::Bench,
+};
+use clap::{Parser, Subcommand, ValueEnum};
+use devcluster::Cluster;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Measures runner-controller against its peers.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Internal>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// What to measure.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    scenario: Vec<Scenario>,
+    /// Whom to compare.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "floor,reactive,ours,go-tuned,go-default")]
+    peers: Vec<Peer>,
+    /// How often.
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// Where results are written; nowhere if absent.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// A remark that is kept with the results, such as "on a busy machine".
+    #[arg(long, default_value = "")]
+    note: String,
+    /// How many executions the bare clients work on at once.
+    #[arg(long, default_value_t = 32)]
+    floor_concurrency: usize,
+    /// The bare clients speak HTTP/2.
+    #[arg(long)]
+    floor_http2: bool,
+    /// etcd syncs each write to disk.
+    #[arg(long)]
+    fsync: bool,
+    /// Where the control planes live; a temporary folder if absent.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// The controller's binary; built if absent.
+    #[arg(long)]
+    ours: Option<PathBuf>,
+    /// The Go peer's binary; built if absent.
+    #[arg(long)]
+    go: Option<PathBuf>,
+    #[command(flatten)]
+    sizes: Sizes,
+}
+
+#[derive(Subcommand)]
+enum Internal {
+    /// A bare client, started by the benchmark itself.
+    #[command(hide = true)]
+    Peer {
+        #[arg(value_enum)]
+        mode: Mode,
+        #[arg(long)]
+        target: PathBuf,
+        #[arg(long, default_value_t = 32)]
+        concurrency: usize,
+        #[arg(long)]
+        http2: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    Blind,
+    Reactive,
+    Stream,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Some(Internal::Peer { mode, target, concurrency, http2 }) => peer(mode, target, concurrency, http2).await,
+        None => measure(cli.run).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn peer(mode: Mode, target: PathBuf, concurrency: usize, http2: bool) -> Result<()> {
+    let bare = Bare::new(Target::read(&target)?, http2)?;
+    match mode {
+        Mode::Blind => {
+            bare.blind(concurrency).await?;
+            // The harness still wants to read what this process cost.
+            std::future::pending().await
+        }
+        Mode::Reactive => bare.reactive(concurrency).await,
+        Mode::Stream => bare.stream().await,
+    }
+}
+
+async fn measure(run: Run) -> Result<()> {
+    let machine = Machine::look(run.fsync, run.note.clone());
+    let programs = peers::build(run.ours.as_deref(), run.go.as_deref()).await?;
+    let tuning = Tuning { floor_concurrency: run.floor_concurrency, floor_http2: run.floor_http2 };
+    let temporary = tempfile::Builder::new().prefix("bench-").tempdir()?;
+    let dir = run.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let bench = Bench { programs, tuning, dir: dir.clone(), fsync: run.fsync };
+    let outcome = tokio::select! {
+        outcome = all(&bench, &run) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    // After an error or an interruption a control plane may still be up.
+    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("run-") {
+            Cluster::down(&entry.path()).await?;
+        }
+    }
+    let outcomes = outcome?;
+    println!("{}{}", report::requests(&outcomes), report::tables(&outcomes));
+    if let Some(out) = &run.out {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        report::write_json(&out.join("results.json"), &machine, &outcomes)?;
+    }
+    Ok(())
+}
+
+/// Everything that was asked for: within each repeat the peers take turns, every other repeat the other way round.
+async fn all(bench: &Bench, run: &Run) -> Result<Vec<Outcome>> {
+    let scenarios: Vec<Scenario> = run.scenario.iter().flat_map(|scenario| scenario.each()).collect();
+    let pairs: Vec<_> = scenarios
+        .iter()
+        .map(|&scenario| (scenario, run.peers.iter().copied().filter(|&p| scenario.suits(p)).collect::<Vec<_>>()))
+        .collect();
+    let length: usize = pairs.iter().map(|(_, peers)| peers.len() * run.repeats).sum();
+    let bar = ProgressBar::new(length.try_into()?);
+    bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
+    let mut outcomes = Vec::new();
+    for (scenario, mut peers) in pairs {
+        for repeat in 1..=run.repeats {
+            for &peer in &peers {
+                bar.set_message(format!("{} {} {repeat}/{}", scenario.name(), peer.name(), run.repeats));
+                let new = scenario.run(bench, &run.sizes, peer).await;
+                let new = new.with_context(|| format!("{} {}", scenario.name(), peer.name()))?;
+                outcomes.extend(new.into_iter().map(|outcome| Outcome { repeat, ..outcome }));
+                bar.inc(1);
+            }
+            peers.reverse();
+        }
+    }
+    bar.finish_and_clear();
+    Ok(outcomes)
+}

@@ -1,0 +1,88 @@
+//! What a process costs, by `/proc`.
+
+use std::{collections::BTreeMap, fs};
+
+use serde::{Deserialize, Serialize};
+
+/// One reading of one process.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Reading {
+    /// CPU seconds, user and system, since its start.
+    pub cpu: f64,
+    /// Resident MiB.
+    pub rss: f64,
+    /// Resident MiB, shared pages divided among those who share them.
+    pub pss: f64,
+    /// The most it ever had resident, MiB.
+    pub peak: f64,
+    /// Open sockets.
+    pub sockets: f64,
+    /// Voluntary and other context switches of all threads.
+    pub switches: f64,
+}
+
+impl Reading {
+    /// Reads a process; zeros for what cannot be read.
+    pub fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        Self {
+            cpu: cpu(pid).unwrap_or(0.0),
+            rss: field(&status, "VmRSS:") / 1024.0,
+            pss: field(&smaps, "Pss:") / 1024.0,
+            peak: field(&status, "VmHWM:") / 1024.0,
+            sockets: sockets(pid),
+            switches: switches(pid),
+        }
+    }
+}
+
+/// Readings by name of the process.
+pub type Readings = BTreeMap<String, Reading>;
+
+/// Reads several.
+pub fn readings(processes: &[(String, u32)]) -> Readings {
+    processes.iter().map(|(name, pid)| (name.clone(), Reading::of(*pid))).collect()
+}
+
+/// CPU seconds of a process since its start.
+pub fn cpu(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ').skip(11);
+    let mut next = || fields.next()?.parse::<u32>().ok();
+    let ticks = f64::from(next()?) + f64::from(next()?);
+    let per_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
+    Some(ticks / f64::from(per_second))
+}
+
+fn field(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
+}
+
+fn sockets(pid: u32) -> f64 {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0.0 };
+    let is_socket = |link: std::path::PathBuf| link.to_string_lossy().starts_with("socket:");
+    let count = files.flatten().filter(|file| fs::read_link(file.path()).is_ok_and(is_socket)).count();
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn switches(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok())
+        .map(|text| field(&text, "voluntary_ctxt_switches:") + field(&text, "nonvoluntary_ctxt_switches:"))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reading;
+
+    #[test]
+    fn reads_this_process() {
+        let reading = Reading::of(std::process::id());
+        assert!(reading.rss > 1.0 && reading.peak >= reading.rss && reading.pss <= reading.rss + 0.1, "{reading:?}");
+    }
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The main job, for real: a cluster, the controller in it, a Workflow and a Job, and what became of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+finish() {
+  status=$?
+  if [ "${KEEP:-}" = no ]; then
+    say "Removing the cluster"
+    "$DEVCLUSTER" down --dir "$CLUSTER"
+  fi
+  exit $status
+}
+trap finish EXIT
+
+say "A real Kubernetes with Argo, built from source (about 15 min the first time, then about 20 s)"
+"$DEVCLUSTER" up --dir "$CLUSTER" --level pods --image "$IMAGE=$BINARY"
+export KUBECONFIG="$PWD/$CLUSTER/kubeconfig"
+kubectl() { "$DEVCLUSTER" kubectl --dir "$CLUSTER" -- "$@"; }
+
+say "Installing the controller: kubectl apply -k config/devcluster"
+kubectl apply --server-side -k config/devcluster
+kubectl -n runner-system rollout restart deployment/runner-controller >/dev/null
+kubectl -n runner-system rollout status deployment/runner-controller --timeout=120s
+
+say "Running the samples: kubectl apply -k config/samples"
+kubectl delete --ignore-not-found --wait -k config/samples >/dev/null 2>&1 || true
+kubectl apply -k config/samples
+
+say "kubectl get rex -n team-a --watch"
+kubectl get rex -n team-a --watch & watcher=$!
+result=0
+kubectl wait -n team-a rex --all --for=condition=Finished --timeout=300s >/dev/null || result=$?
+kubectl wait -n team-a rex --all --for=condition=Succeeded --timeout=5s >/dev/null || result=$?
+sleep 1
+kill $watcher 2>/dev/null || true
+wait $watcher 2>/dev/null || true
+
+say "What became of them"
+kubectl get rex -A -o wide
+printf '\nstatus.output of hello-workflow: '
+kubectl get rex -n team-a hello-workflow -o jsonpath='{.status.output}'
+printf '\nlog of hello-job: '
+kubectl logs -n team-a job/hello-job
+
+if [ "${KEEP:-}" != no ]; then
+  say "Where to look next"
+  cat <<NEXT
+  export KUBECONFIG=$KUBECONFIG
+  alias kubectl='$PWD/$DEVCLUSTER kubectl --dir $PWD/$CLUSTER --'
+  kubectl describe rex -n team-a hello-workflow    # its events, in order
+  kubectl explain rex.spec.context                 # the object, explained
+  kubectl get workflows,jobs,pods -n team-a        # what the runners made
+  kubectl apply -f config/samples/job.yaml         # again: a finished execution does not change
+  make cluster-down                                # stop everything
+NEXT
+fi
+exit $result

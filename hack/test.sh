@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Every test, by layer; the clusters are shared by the tests of a layer and removed at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+RUNNER_TEST_CLUSTERS="$(mktemp -d /tmp/rex.XXXXXX)"
+export RUNNER_TEST_CLUSTERS
+failed=0
+started=$SECONDS
+
+layer() {
+  local name=$1 before=$SECONDS
+  shift
+  printf '\n=== %s ===\n' "$name"
+  "$@" || failed=1
+  printf -- '--- %s: %s s\n' "$name" $((SECONDS - before))
+}
+cleanup() {
+  for dir in "$RUNNER_TEST_CLUSTERS"/*/; do
+    [ -d "$dir" ] && target/debug/devcluster down --dir "${dir%/}" >/dev/null 2>&1
+  done
+  rm -rf "$RUNNER_TEST_CLUSTERS"
+}
+trap cleanup EXIT
+
+echo "Building the tests (about 6 min when cold) ..."
+cargo build --quiet --workspace --all-targets || exit 1
+echo "Building Kubernetes and Argo (about 15 min when cold, then nothing) ..."
+target/debug/devcluster build --level pods || exit 1
+
+layer "format" cargo fmt --all --check
+layer "pure" cargo test -p runner-controller --lib --test manifests
+layer "control plane" cargo test -p runner-controller --test control_plane
+layer "argo" cargo test -p runner-controller --test argo
+layer "pods" cargo test -p runner-controller --test pods
+layer "devcluster" cargo test -p devcluster
+
+printf '\nall layers: %s s\n' $((SECONDS - started))
+exit $failed
