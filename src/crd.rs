@@ -3,6 +3,7 @@
 //! Doc comments on fields are user documentation: they become `kubectl explain`. What a person must know about
 //! the implementation stands in `//` comments instead. Everything the API server can check is checked there
 //! (lengths, patterns, CEL); [`crate::controller`] checks again, since objects may be stored past the schema.
+#![allow(unreachable_pub, reason = "the KubeSchema derive repeats the types within functions")]
 
 use std::collections::BTreeMap;
 

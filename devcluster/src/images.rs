@@ -50,7 +50,12 @@ fn plans(setup: &Setup, extra: &[Image]) -> Result<Vec<Plan>> {
             entrypoint: ["/bin/sh", "-c", pause].map(String::from).into(),
             binary: None,
         },
-        Plan { names: vec![full_name("busybox"), full_name("alpine")], entrypoint: Vec::new(), binary: None },
+        // With a tag that is not latest as well: such an image is not pulled unless a pod asks for it.
+        Plan {
+            names: ["busybox", "busybox:1", "alpine"].map(full_name).into(),
+            entrypoint: Vec::new(),
+            binary: None,
+        },
         Plan {
             names: vec![full_name(&executor_image()?)],
             entrypoint: vec!["/bin/argoexec".into()],

@@ -148,6 +148,9 @@ fn mutants_of_call(spec: &Value, template: &Value, at: &str) -> Vec<(&'static st
     for (j, _) in call["dependencies"].as_array().into_iter().flatten().enumerate() {
         mutants.push(renamed("dependency renamed", spec, &format!("{at}/dependencies/{j}")));
     }
+    if call["depends"].as_str().is_some_and(|depends| depends.chars().all(char::is_alphanumeric)) {
+        mutants.push(renamed("depends on nothing", spec, &format!("{at}/depends")));
+    }
     let target = spec["templates"]
         .as_array()
         .into_iter()
