@@ -45,7 +45,7 @@ pub enum Error {
 }
 
 /// How many records of each sort a trace holds at least before it forgets.
-const KEPT: usize = 1_000_000;
+const KEPT: usize = 200_000;
 
 /// What the parts of a proxy share.
 pub(crate) struct Shared {
@@ -181,7 +181,7 @@ impl FaultProxy {
     }
 
     /// Waits until the trace is as wanted; false if it is not so in time, or the run ends. The closure is
-    /// called at every change of the trace, and should be quick.
+    /// called at every change of the trace; it should be quick, and must not call the proxy.
     pub async fn wait(&self, limit: Duration, wanted: impl FnMut(&Trace) -> bool) -> bool {
         self.shared.run().until(limit, wanted).await
     }
