@@ -42,7 +42,7 @@
 //! [`options`] what is asked; [`folder`](Folder) where things lie; `build` Go modules → binaries;
 //! `network` which loopback network; `pki` certificates; `servers` one module per server: how it is
 //! started; `process` processes by recorded id; `state` the record; `ready` real readiness; `addons`, `seed` what is inside; `image`
-//! OCI archives, `images` which ones; `cgroup`, `cleanup` leaving nothing behind; `cluster` the order of it all.
+//! OCI archives, `images` which ones; `cgroup`, `cleanup` leaving nothing behind; [`Cluster`] what callers do with it, `rise` the order of it all.
 #![allow(
     clippy::disallowed_methods,
     reason = "this crate is all I/O; the list guards the controller's pure core"
@@ -67,6 +67,7 @@ mod pki;
 mod process;
 mod progress;
 mod ready;
+mod rise;
 mod seed;
 mod servers;
 mod state;

@@ -139,13 +139,21 @@ pub(crate) fn etcd_url(network: Network) -> String {
     format!("http://{}:{port}", network.address())
 }
 
+/// Where the API server answers.
+pub(crate) fn api_server_url(network: Network, port: u16) -> String {
+    match port {
+        443 => format!("https://{}", network.address()),
+        port => format!("https://{}:{port}", network.address()),
+    }
+}
+
 /// Where a server says that it is well, if it says so over HTTP.
 pub(crate) fn health_url(server: Server, network: Network, api: u16) -> Option<String> {
     let address = network.address();
     let [_, kubelet] = kubelet::PORTS;
     match server {
         Server::Etcd => Some(format!("{}/readyz", etcd_url(network))),
-        Server::ApiServer => Some(format!("https://{address}:{api}/readyz")),
+        Server::ApiServer => Some(format!("{}/readyz", api_server_url(network, api))),
         Server::ControllerManager => Some(format!("https://{address}:{}/healthz", controller_manager::PORT)),
         Server::Scheduler => Some(format!("https://{address}:{}/readyz", scheduler::PORT)),
         Server::Containerd => None,
