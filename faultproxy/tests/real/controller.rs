@@ -13,17 +13,17 @@ use serde_json::json;
 use crate::stage::map;
 
 /// The variable that makes it one: the namespace.
-pub const ROLE: &str = "FAULTPROXY_TEST_CONTROLLER";
+pub(crate) const ROLE: &str = "FAULTPROXY_TEST_CONTROLLER";
 
 /// The program as a controller.
-pub fn command(kubeconfig: &std::path::Path, namespace: &str) -> Result<Command> {
+pub(crate) fn command(kubeconfig: &std::path::Path, namespace: &str) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.env(ROLE, namespace).env("KUBECONFIG", kubeconfig).stdin(Stdio::null()).stderr(Stdio::null());
     Ok(command)
 }
 
 /// Exits with 0 once all is as it ought to be.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let work = async {
         let namespace = std::env::var(ROLE)?;
         let config = Kubeconfig::read_from(std::env::var("KUBECONFIG")?)?;
@@ -52,7 +52,7 @@ async fn reconcile(maps: &Api<ConfigMap>) -> Result<()> {
 }
 
 /// Fails unless all is as it ought to be.
-pub async fn check(maps: &Api<ConfigMap>) -> Result<()> {
+pub(crate) async fn check(maps: &Api<ConfigMap>) -> Result<()> {
     let (child, record) = (maps.get("child").await?, maps.get("record").await?);
     ensure!(child.data.context("no data")?["value"] == "released");
     ensure!(Some(&record.data.context("no data")?["value"]) == child.metadata.uid.as_ref());

@@ -31,6 +31,8 @@ crate::tests![
     forgotten_zombie,
     kill_points,
     sigterm,
+    dead_connections,
+    gone_in_list,
     stale,
     credentials,
     trace_tells_all,
@@ -210,6 +212,39 @@ async fn kill_points(stage: Stage) -> Result<()> {
         assert_eq!(stage.exists(name).await?, applied);
     }
     assert_eq!(seen.lock().unwrap().len(), 3);
+    Ok(())
+}
+
+/// What a killed controller still sends by a connection that it had is not forwarded; a new one works.
+async fn dead_connections(stage: Stage) -> Result<()> {
+    stage.proxy.on_kill(|_| std::future::ready(()));
+    let mut old = tokio::net::TcpStream::connect(stage.proxy.address()).await?;
+    let request = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+    old.write_all(request).await?;
+    assert_ne!(old.read(&mut [0; 4096]).await?, 0);
+    stage.plan(creating(Action::kill(Point::BeforeApply)));
+    assert!(stage.create("a").await.is_err());
+    let before = stage.proxy.trace().requests.len();
+    old.write_all(request).await?;
+    assert_eq!(old.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    assert_eq!(stage.proxy.trace().requests.len(), before);
+    stage.proxy.set_plan(Plan::none());
+    stage.create("a").await?;
+    Ok(())
+}
+
+/// The continue token of a list in pages has expired.
+async fn gone_in_list(stage: Stage) -> Result<()> {
+    stage.create("a").await?;
+    stage.plan(Rule::nth(Predicate::verb(Verb::List), 2, Action::answer(410)));
+    let page = stage.maps().list(&ListParams::default().limit(1)).await?;
+    let token = page.metadata.continue_.context("no second page")?;
+    let Err(Error::Api(status)) =
+        stage.maps().list(&ListParams::default().limit(1).continue_token(&token)).await
+    else {
+        bail!("no error")
+    };
+    assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
     Ok(())
 }
 

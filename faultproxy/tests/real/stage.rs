@@ -14,14 +14,14 @@ use kube::{Client, Config};
 use tokio::sync::OnceCell;
 
 /// A test.
-pub type Test = fn(Stage) -> BoxFuture<'static, Result<()>>;
+pub(crate) type Test = fn(Stage) -> BoxFuture<'static, Result<()>>;
 
 /// How long anything that ought to happen may take.
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// The control plane; it comes up when first needed.
 #[derive(Default)]
-pub struct House(OnceCell<(File, PathBuf)>);
+pub(crate) struct House(OnceCell<(File, PathBuf)>);
 
 impl House {
     fn dir() -> PathBuf {
@@ -46,7 +46,7 @@ impl House {
     }
 
     /// Takes the control plane down if nobody else uses it.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         let Some((users, _)) = self.0.get() else { return };
         users.unlock().unwrap();
         if users.try_lock().is_ok() {
@@ -56,22 +56,22 @@ impl House {
 }
 
 /// What a test has.
-pub struct Stage {
+pub(crate) struct Stage {
     /// Of this test alone.
-    pub proxy: FaultProxy,
+    pub(crate) proxy: FaultProxy,
     /// Through the proxy; does not retry.
-    pub client: Client,
+    pub(crate) client: Client,
     /// Past the proxy.
-    pub direct: Client,
+    pub(crate) direct: Client,
     /// Of this test alone, and empty.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Past the proxy.
-    pub kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 impl Stage {
     /// Prepares a test.
-    pub async fn new(house: &House, test: &str) -> Result<Self> {
+    pub(crate) async fn new(house: &House, test: &str) -> Result<Self> {
         let kubeconfig = house.kubeconfig().await?;
         let direct = Client::try_from(faultproxy::config(&kubeconfig).await?)?;
         let name = test.rsplit("::").next().unwrap().replace('_', "-");
@@ -87,40 +87,40 @@ impl Stage {
     }
 
     /// The test's objects, through the proxy.
-    pub fn maps(&self) -> Api<ConfigMap> {
+    pub(crate) fn maps(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The test's objects as they are.
-    pub fn real(&self) -> Api<ConfigMap> {
+    pub(crate) fn real(&self) -> Api<ConfigMap> {
         Api::namespaced(self.direct.clone(), &self.namespace)
     }
 
     /// Whether an object exists.
-    pub async fn exists(&self, name: &str) -> Result<bool> {
+    pub(crate) async fn exists(&self, name: &str) -> Result<bool> {
         Ok(self.real().get_opt(name).await?.is_some())
     }
 
     /// Makes an object, through the proxy.
-    pub async fn create(&self, name: &str) -> kube::Result<ConfigMap> {
+    pub(crate) async fn create(&self, name: &str) -> kube::Result<ConfigMap> {
         self.maps().create(&PostParams::default(), &map(name, "")).await
     }
 
     /// A plan of one rule.
-    pub fn plan(&self, rule: Rule) {
+    pub(crate) fn plan(&self, rule: Rule) {
         self.proxy.set_plan(Plan::none().with(rule));
     }
 }
 
 /// Without retries, so that faults are seen.
-pub fn impatient(proxy: &FaultProxy) -> Result<Config> {
+pub(crate) fn impatient(proxy: &FaultProxy) -> Result<Config> {
     let mut config = proxy.config()?;
     config.default_retry = false;
     Ok(config)
 }
 
 /// An object.
-pub fn map(name: &str, value: &str) -> ConfigMap {
+pub(crate) fn map(name: &str, value: &str) -> ConfigMap {
     ConfigMap {
         metadata: kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
         data: Some([("value".to_owned(), value.to_owned())].into()),
@@ -133,7 +133,7 @@ pub fn map(name: &str, value: &str) -> ConfigMap {
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
         /// The tests of this module.
-        pub fn tests(add: &mut dyn FnMut(&str, $crate::stage::Test)) {
+        pub(crate) fn tests(add: &mut dyn FnMut(&str, $crate::stage::Test)) {
             $(add(concat!(module_path!(), "::", stringify!($test)), |stage| Box::pin($test(stage)));)*
         }
     };

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use faultproxy::{Action, EventAction, EventPredicate, EventRule, Plan, Point, Predicate, Rule, Until, Verb};
+use faultproxy::{
+    Action, Choice, EventAction, EventPredicate, EventRule, Plan, Point, Predicate, Random, Rule, Until, Verb,
+};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::BodyExt;
@@ -31,6 +33,7 @@ crate::tests![
     kill_at_event,
     truncated_stream,
     trace_tells_events,
+    random_events,
 ];
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<ConfigMap>>>;
@@ -192,6 +195,27 @@ async fn stream_error(stage: Stage) -> Result<()> {
     Ok(())
 }
 
+async fn random_events(stage: Stage) -> Result<()> {
+    let menu = vec![Choice { weight: 1, action: EventAction::Duplicate { times: 1 } }];
+    let mut random = Random::new(1, 0.0, 0);
+    (random.event_probability, random.event_menu) = (0.5, menu);
+    stage.proxy.set_plan(Plan { random: Some(random), ..Plan::none() });
+    let mut events = watch(&stage).await?;
+    for value in 1..=20 {
+        write(&stage, "a", &value.to_string()).await?;
+    }
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last| last != "MODIFIED a 20") {
+        seen.push(next(&mut events).await?);
+    }
+    let doubled = stage.proxy.trace().events.iter().filter(|event| event.fault.is_some()).count();
+    assert!(
+        (4..=16).contains(&doubled) && (seen.len() == 20 + doubled || seen.len() == 19 + doubled),
+        "{doubled}"
+    );
+    Ok(())
+}
+
 /// How many events a watch of an object brings until it ends, and whether it ends as the API server ends one.
 /// kube's own client hides the difference.
 async fn raw_watch(stage: &Stage, name: &str) -> Result<impl Future<Output = (usize, bool)> + use<>> {
@@ -206,7 +230,7 @@ async fn raw_watch(stage: &Stage, name: &str) -> Result<impl Future<Output = (us
         loop {
             match body.frame().await {
                 Some(Ok(frame)) => {
-                    seen += frame.into_data().map_or(0, |data| data.split(|byte| *byte == b'\n').count() - 1)
+                    seen += frame.into_data().map_or(0, |data| data.split(|byte| *byte == b'\n').count() - 1);
                 }
                 Some(Err(_)) => return (seen, false),
                 None => return (seen, true),
@@ -252,7 +276,10 @@ async fn bookmark_withheld(stage: Stage) -> Result<()> {
 
 async fn kill_at_event(stage: Stage) -> Result<()> {
     let (sender, mut orders) = tokio::sync::mpsc::unbounded_channel();
-    stage.proxy.on_kill(move |order| std::future::ready(sender.send(order).unwrap()));
+    stage.proxy.on_kill(move |order| {
+        sender.send(order).unwrap();
+        std::future::ready(())
+    });
     for (name, delivered, seen) in [("a", true, "ADDED a 1"), ("b", false, "END")] {
         set(&stage, name, 1, EventAction::Kill { signal: faultproxy::Signal::Kill, delivered });
         let mut events = watch(&stage).await?;
