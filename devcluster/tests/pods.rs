@@ -8,7 +8,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Place, apply, cgroups, kubectl, leftovers, list, listening};
+use common::{Place, apply, cgroups, kubectl, leftovers, listening, shim_sockets};
 use devcluster::{Cluster, Image, Level, Options, Server};
 
 const SUSPENDED: &str = "
@@ -90,13 +90,13 @@ async fn from_argo_to_pods_to_nothing() {
     assert!(addresses.len() >= 9, "{addresses:?}");
     assert!(addresses.iter().all(|address| address.starts_with(&own)), "{addresses:?} are not all {own}");
 
-    let (own_cgroups, sockets) = (cgroups(), list("/run/containerd/s").len());
-    assert!(!own_cgroups.is_empty() && sockets >= 1);
+    let mut left = [cgroups(place.dir()), shim_sockets(place.dir())].concat();
+    assert!(left.len() >= 2 && left.iter().all(|path| path.exists()), "{left:?}");
     assert!(leftovers(place.dir()).iter().any(|left| left.starts_with("mount")));
     Cluster::down(place.dir()).await.unwrap();
     assert!(leftovers(place.dir()).is_empty(), "{:?}", leftovers(place.dir()));
-    assert!(cgroups().len() < own_cgroups.len());
-    assert!(list("/run/containerd/s").len() < sockets);
+    left.retain(|path| path.exists());
+    assert!(left.is_empty(), "{left:?}");
 }
 
 fn succeeded(cluster: &Cluster, object: &str) {

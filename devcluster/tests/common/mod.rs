@@ -89,11 +89,23 @@ pub(crate) fn leftovers(dir: &Path) -> BTreeSet<String> {
     found
 }
 
-/// All cgroups of all clusters.
-pub(crate) fn cgroups() -> BTreeSet<PathBuf> {
+/// The cgroups of a cluster whose kubelet has been started.
+pub(crate) fn cgroups(dir: &Path) -> Vec<PathBuf> {
+    let config = fs::read_to_string(dir.join("run/kubelet.json")).unwrap();
+    let name = config.split(r#""cgroupRoot":"/"#).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let hierarchies = [vec![PathBuf::from("/sys/fs/cgroup")], list("/sys/fs/cgroup")].concat();
-    let folders = hierarchies.iter().flat_map(|hierarchy| list(hierarchy.to_str().unwrap()));
-    folders.filter(|path| path.to_str().unwrap().contains("/devcluster-")).collect()
+    hierarchies.into_iter().map(|hierarchy| hierarchy.join(&name)).filter(|path| path.exists()).collect()
+}
+
+/// The sockets of the shims of a cluster's running pods.
+pub(crate) fn shim_sockets(dir: &Path) -> Vec<PathBuf> {
+    let bundles = list(dir.join("containerd/state/io.containerd.runtime.v2.task/k8s.io").to_str().unwrap());
+    let address = |bundle: PathBuf| fs::read_to_string(bundle.join("address")).ok();
+    bundles
+        .into_iter()
+        .filter_map(address)
+        .map(|address| address.trim().replace("unix://", "").into())
+        .collect()
 }
 
 pub(crate) fn list(folder: &str) -> Vec<PathBuf> {
