@@ -24,12 +24,20 @@ fn pause(duration: Option<&str>) -> Value {
 }
 
 async fn running(env: &Env, name: &str) -> Result<RunnerExecution> {
-    env.until(name, "running", |rex| rex.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running))).await
+    env.until(name, "running", |rex| rex.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running)))
+        .await
 }
 
 /// Waits until Argo has taken the workflow up.
 async fn taken_up(env: &Env, name: &str) -> Result<()> {
-    env.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "--timeout=60s", &format!("workflow/{name}")]).await.map(drop)
+    env.kubectl(&[
+        "wait",
+        "--for=jsonpath={.status.phase}=Running",
+        "--timeout=60s",
+        &format!("workflow/{name}"),
+    ])
+    .await
+    .map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +59,11 @@ async fn a_workflow_succeeds_and_gives_back_progress_and_outputs() -> Result<()>
     env.run("a", RUNNER, args, |_| ()).await?;
     let end = env.ends("a", Phase::Succeeded, Reason::Succeeded).await?;
     let status = end.status.unwrap();
-    ensure!(status.resources[0].kind == "Workflow" && status.resources[0].name == "a", "{:?}", status.resources);
+    ensure!(
+        status.resources[0].kind == "Workflow" && status.resources[0].name == "a",
+        "{:?}",
+        status.resources
+    );
     Ok(())
 }
 
@@ -66,11 +78,26 @@ async fn one_execution_costs_four_writes_and_one_read() -> Result<()> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|e| e["user"]["username"] == "system:serviceaccount:runner-system:runner-controller")
         .filter(|e| e["objectRef"]["namespace"] == env.namespace.as_str())
-        .map(|e| format!("{} {} {}", e["verb"].as_str().unwrap_or_default(), e["objectRef"]["resource"].as_str().unwrap_or_default(), e["objectRef"]["subresource"].as_str().unwrap_or_default()))
-        .filter(|request| !request.starts_with("watch") && !request.starts_with("list") && !request.contains("events"))
+        .map(|e| {
+            format!(
+                "{} {} {}",
+                e["verb"].as_str().unwrap_or_default(),
+                e["objectRef"]["resource"].as_str().unwrap_or_default(),
+                e["objectRef"]["subresource"].as_str().unwrap_or_default()
+            )
+        })
+        .filter(|request| {
+            !request.starts_with("watch") && !request.starts_with("list") && !request.contains("events")
+        })
         .collect();
     requests.sort();
-    let expected = ["create workflows ", "get workflows ", "patch runnerexecutions status", "patch runnerexecutions status", "patch workflows "];
+    let expected = [
+        "create workflows ",
+        "get workflows ",
+        "patch runnerexecutions status",
+        "patch runnerexecutions status",
+        "patch workflows ",
+    ];
     ensure!(requests == expected, "{requests:#?}");
     Ok(())
 }
@@ -106,7 +133,11 @@ async fn a_cancelled_workflow_has_really_stopped() -> Result<()> {
     env.kubectl(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"cancel":true}}"#]).await?;
     env.ends("a", Phase::Cancelled, Reason::Cancelled).await?;
     let workflow = env.get("workflow", "a").await?;
-    ensure!(workflow["spec"]["shutdown"] == "Stop" && workflow["status"]["phase"] == "Failed", "{}", workflow["status"]);
+    ensure!(
+        workflow["spec"]["shutdown"] == "Stop" && workflow["status"]["phase"] == "Failed",
+        "{}",
+        workflow["status"]
+    );
     Ok(())
 }
 
@@ -116,7 +147,11 @@ async fn a_workflow_that_takes_too_long_is_terminated() -> Result<()> {
     env.run("a", RUNNER, pause(None), |spec| spec["context"]["timeout"] = json!("3s")).await?;
     env.ends("a", Phase::Failed, Reason::TimedOut).await?;
     let workflow = env.get("workflow", "a").await?;
-    ensure!(workflow["spec"]["shutdown"] == "Terminate" && workflow["status"]["finishedAt"].is_string(), "{}", workflow["status"]);
+    ensure!(
+        workflow["spec"]["shutdown"] == "Terminate" && workflow["status"]["finishedAt"].is_string(),
+        "{}",
+        workflow["status"]
+    );
     Ok(())
 }
 
@@ -139,7 +174,10 @@ async fn a_dry_run_makes_nothing() -> Result<()> {
     env.run("a", RUNNER, pause(None), |spec| spec["context"]["dryRun"] = json!(true)).await?;
     let end = env.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
     let rendered = end.status.unwrap().dry_run.unwrap().rendered.unwrap();
-    ensure!(rendered["kind"] == "Workflow" && rendered["spec"]["serviceAccountName"] == "deployer", "{rendered}");
+    ensure!(
+        rendered["kind"] == "Workflow" && rendered["spec"]["serviceAccountName"] == "deployer",
+        "{rendered}"
+    );
     ensure!(!env.exists("workflow", "a").await?, "a Workflow was made");
     Ok(())
 }
@@ -208,18 +246,28 @@ async fn a_controller_restarted_in_mid_run_sees_it_through() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_whose_kind_is_installed_late_starts_by_itself() -> Result<()> {
     // A cluster of its own, since Argo must be missing at first.
-    let cluster = devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("late"), Level::ControlPlane)).await?;
+    let cluster =
+        devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("late"), Level::ControlPlane))
+            .await?;
     let cluster: &'static devcluster::Cluster = Box::leak(Box::new(cluster));
     common::install(cluster).await?;
     common::kubectl(cluster, &["delete", "crd", "workflows.argoproj.io", "--ignore-not-found"], None).await?;
     let mut env = Env::without_controller(cluster).await?;
     env.start_controller(|_| ()).await?;
     env.run("a", RUNNER, pause(None), |_| ()).await?;
-    env.until("a", "reported", |rex| rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::RunnerUnavailable))).await?;
+    env.until("a", "reported", |rex| {
+        rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::RunnerUnavailable))
+    })
+    .await?;
     // The other runner is not disturbed.
     env.run("job", "job", json!({"image": "busybox:1"}), |_| ()).await?;
     running(&env, "job").await?;
-    let crd = common::kubectl(common::cluster(Level::Argo).await?, &["get", "crd", "workflows.argoproj.io", "-o", "json"], None).await?;
+    let crd = common::kubectl(
+        common::cluster(Level::Argo).await?,
+        &["get", "crd", "workflows.argoproj.io", "-o", "json"],
+        None,
+    )
+    .await?;
     let mut crd: Value = serde_json::from_str(&crd)?;
     crd["metadata"] = json!({"name": "workflows.argoproj.io", "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}});
     crd["status"] = json!(null);
@@ -232,7 +280,8 @@ async fn a_runner_whose_kind_is_installed_late_starts_by_itself() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn argo_s_own_absence_only_delays_an_execution() -> Result<()> {
-    let cluster = devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("absent"), Level::Argo)).await?;
+    let cluster =
+        devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("absent"), Level::Argo)).await?;
     let cluster: &'static devcluster::Cluster = Box::leak(Box::new(cluster));
     common::install(cluster).await?;
     let mut env = Env::without_controller(cluster).await?;

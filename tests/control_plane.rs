@@ -32,16 +32,26 @@ async fn a_started_job_is_recorded_owned_marked_and_made_by_the_service_account(
     let job = env.get("job", "a").await?;
     let recorded = &rex.status.as_ref().unwrap().resources[0];
     ensure!(job["metadata"]["uid"] == recorded.uid.as_str(), "another uid is recorded");
-    ensure!(job["metadata"]["ownerReferences"][0]["uid"] == rex.metadata.uid.as_deref().unwrap(), "not owned");
+    ensure!(
+        job["metadata"]["ownerReferences"][0]["uid"] == rex.metadata.uid.as_deref().unwrap(),
+        "not owned"
+    );
     ensure!(job["spec"]["template"]["spec"]["serviceAccountName"] == "deployer", "runs as somebody else");
     let user = format!("system:serviceaccount:{}:deployer", env.namespace);
     let audit = std::fs::read_to_string(env.cluster.audit_log())?;
     let creates: Vec<Value> = audit
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|e: &Value| e["verb"] == "create" && e["objectRef"]["resource"] == "jobs" && e["objectRef"]["namespace"] == env.namespace.as_str())
+        .filter(|e: &Value| {
+            e["verb"] == "create"
+                && e["objectRef"]["resource"] == "jobs"
+                && e["objectRef"]["namespace"] == env.namespace.as_str()
+        })
         .collect();
-    ensure!(creates.len() == 1 && creates[0]["impersonatedUser"]["username"] == user.as_str(), "made by {creates:#?}");
+    ensure!(
+        creates.len() == 1 && creates[0]["impersonatedUser"]["username"] == user.as_str(),
+        "made by {creates:#?}"
+    );
     Ok(())
 }
 
@@ -54,7 +64,9 @@ async fn a_cancelled_job_is_stopped_and_kept() -> Result<()> {
     env.ends("a", Phase::Cancelled, Reason::Cancelled).await?;
     let job = env.get("job", "a").await?;
     ensure!(job["status"]["active"].as_i64().unwrap_or(0) == 0, "pods are still active: {}", job["status"]);
-    let words = env.kubectl_refuses(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"cancel":false}}"#]).await?;
+    let words = env
+        .kubectl_refuses(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"cancel":false}}"#])
+        .await?;
     ensure!(words.contains("cancel cannot be taken back"), "{words}");
     Ok(())
 }
@@ -97,7 +109,10 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() -> Result<()>
     env.run("a", "job", endless(), |spec| spec["context"]["dryRun"] = json!(true)).await?;
     let end = env.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
     let rendered = end.status.unwrap().dry_run.unwrap().rendered.unwrap();
-    ensure!(rendered["spec"]["template"]["spec"]["schedulerName"] == "default-scheduler", "not the server's form: {rendered}");
+    ensure!(
+        rendered["spec"]["template"]["spec"]["schedulerName"] == "default-scheduler",
+        "not the server's form: {rendered}"
+    );
     ensure!(!env.exists("job", "a").await?, "a Job was made");
     Ok(())
 }
@@ -115,8 +130,16 @@ async fn a_dry_run_of_bad_arguments_fails_by_their_path() -> Result<()> {
 async fn an_unknown_runner_is_left_to_others_and_can_still_be_corrected() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.run("a", "jobs", endless(), |_| ()).await?;
-    let rex = env.until("a", "reported", |rex| rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::RunnerNotFound))).await?;
-    ensure!(has_condition(&rex, "Accepted", "Unknown") && message(&rex).contains("argo-workflow, job"), "{}", message(&rex));
+    let rex = env
+        .until("a", "reported", |rex| {
+            rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::RunnerNotFound))
+        })
+        .await?;
+    ensure!(
+        has_condition(&rex, "Accepted", "Unknown") && message(&rex).contains("argo-workflow, job"),
+        "{}",
+        message(&rex)
+    );
     env.kubectl(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"runner":"job"}}"#]).await?;
     running(&env, "a").await?;
     Ok(())
@@ -150,8 +173,13 @@ async fn an_execution_of_the_same_name_waits_for_the_former_one_s_job_to_go() ->
 async fn a_service_account_without_rights_is_told_what_it_lacks() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "serviceaccount", "weak"]).await?;
-    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["serviceAccountName"] = json!("weak")).await?;
-    let rex = env.until("a", "reported", |rex| rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::Forbidden))).await?;
+    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["serviceAccountName"] = json!("weak"))
+        .await?;
+    let rex = env
+        .until("a", "reported", |rex| {
+            rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::Forbidden))
+        })
+        .await?;
     ensure!(phase(&rex) == Some(Phase::Pending), "it gave up at once");
     let end = env.ends("a", Phase::Failed, Reason::Forbidden).await?;
     ensure!(message(&end).contains("weak may not create jobs.batch"), "{}", message(&end));
@@ -161,10 +189,21 @@ async fn a_service_account_without_rights_is_told_what_it_lacks() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_is_made_a_moment_later_is_waited_for() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["serviceAccountName"] = json!("late")).await?;
-    env.until("a", "reported", |rex| rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::ServiceAccountNotFound))).await?;
+    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["serviceAccountName"] = json!("late"))
+        .await?;
+    env.until("a", "reported", |rex| {
+        rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::ServiceAccountNotFound))
+    })
+    .await?;
     env.kubectl(&["create", "serviceaccount", "late"]).await?;
-    env.kubectl(&["create", "rolebinding", "late", "--role=deployer", &format!("--serviceaccount={}:late", env.namespace)]).await?;
+    env.kubectl(&[
+        "create",
+        "rolebinding",
+        "late",
+        "--role=deployer",
+        &format!("--serviceaccount={}:late", env.namespace),
+    ])
+    .await?;
     running(&env, "a").await?;
     Ok(())
 }
@@ -172,7 +211,10 @@ async fn a_service_account_that_is_made_a_moment_later_is_waited_for() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_that_does_not_exist_fails_by_its_name() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["serviceAccountName"] = json!("nobody")).await?;
+    env.run("a", "job", endless(), |spec| {
+        spec["context"]["platform"]["serviceAccountName"] = json!("nobody")
+    })
+    .await?;
     let end = env.ends("a", Phase::Failed, Reason::ServiceAccountNotFound).await?;
     ensure!(message(&end).contains("nobody"), "{}", message(&end));
     Ok(())
@@ -181,7 +223,8 @@ async fn a_service_account_that_does_not_exist_fails_by_its_name() -> Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn another_namespace_is_refused_by_its_field() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["namespace"] = json!("kube-system")).await?;
+    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["namespace"] = json!("kube-system"))
+        .await?;
     let end = env.ends("a", Phase::Failed, Reason::InvalidSpec).await?;
     ensure!(message(&end).contains("spec.context.platform.namespace"), "{}", message(&end));
     Ok(())
@@ -192,7 +235,14 @@ async fn a_right_owner_is_set_and_takes_everything_with_it() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "configmap", "action"]).await?;
     env.kubectl(&["create", "role", "owner", "--verb=get", "--resource=configmaps"]).await?;
-    env.kubectl(&["create", "rolebinding", "owner", "--role=owner", &format!("--serviceaccount={}:deployer", env.namespace)]).await?;
+    env.kubectl(&[
+        "create",
+        "rolebinding",
+        "owner",
+        "--role=owner",
+        &format!("--serviceaccount={}:deployer", env.namespace),
+    ])
+    .await?;
     let uid = env.get("configmap", "action").await?["metadata"]["uid"].clone();
     env.run("a", "job", endless(), |spec| {
         spec["context"]["platform"]["ownerRef"] = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "action", "uid": uid, "controller": true});
@@ -210,11 +260,21 @@ async fn a_wrong_owner_fails_before_anything_is_made() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "configmap", "action"]).await?;
     env.kubectl(&["create", "role", "owner", "--verb=get", "--resource=configmaps"]).await?;
-    env.kubectl(&["create", "rolebinding", "owner", "--role=owner", &format!("--serviceaccount={}:deployer", env.namespace)]).await?;
+    env.kubectl(&[
+        "create",
+        "rolebinding",
+        "owner",
+        "--role=owner",
+        &format!("--serviceaccount={}:deployer", env.namespace),
+    ])
+    .await?;
     let other = "3826a747-cfac-49c7-a81e-1d48cc23096f";
-    for (name, kind, owner) in [("uid", "ConfigMap", "action"), ("name", "ConfigMap", "missing"), ("kind", "Action", "action")] {
+    for (name, kind, owner) in
+        [("uid", "ConfigMap", "action"), ("name", "ConfigMap", "missing"), ("kind", "Action", "action")]
+    {
         env.run(name, "job", endless(), |spec| {
-            spec["context"]["platform"]["ownerRef"] = json!({"apiVersion": "v1", "kind": kind, "name": owner, "uid": other});
+            spec["context"]["platform"]["ownerRef"] =
+                json!({"apiVersion": "v1", "kind": kind, "name": owner, "uid": other});
         })
         .await?;
         env.ends(name, Phase::Failed, Reason::OwnerNotFound).await?;
@@ -278,11 +338,24 @@ async fn an_accepted_spec_is_frozen_and_applying_it_again_changes_nothing() -> R
         ("managedBy", json!({"managedBy": "a.example/b"})),
         ("argsFrom", json!({"argsFrom": [{"secretKeyRef": {"name": "a", "key": "b"}}]})),
     ] {
-        let words = env.kubectl_refuses(&["patch", "rex", "a", "--type=merge", "-p", &json!({"spec": change}).to_string()]).await?;
+        let words = env
+            .kubectl_refuses(&[
+                "patch",
+                "rex",
+                "a",
+                "--type=merge",
+                "-p",
+                &json!({"spec": change}).to_string(),
+            ])
+            .await?;
         ensure!(words.contains("spec is frozen once the execution is accepted"), "{field}: {words}");
     }
-    env.kubectl(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"ttlSecondsAfterFinished":1000}}"#]).await?;
-    env.until("a", "observed", |rex| rex.status.as_ref().unwrap().observed_generation == rex.metadata.generation).await?;
+    env.kubectl(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"ttlSecondsAfterFinished":1000}}"#])
+        .await?;
+    env.until("a", "observed", |rex| {
+        rex.status.as_ref().unwrap().observed_generation == rex.metadata.generation
+    })
+    .await?;
     Ok(())
 }
 
@@ -290,14 +363,32 @@ async fn an_accepted_spec_is_frozen_and_applying_it_again_changes_nothing() -> R
 async fn arguments_from_a_secret_are_merged_and_never_shown() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "role", "secrets", "--verb=get", "--resource=secrets"]).await?;
-    env.kubectl(&["create", "rolebinding", "secrets", "--role=secrets", &format!("--serviceaccount={}:deployer", env.namespace)]).await?;
-    env.kubectl(&["create", "secret", "generic", "more", "--from-literal=args=env: [{name: PASSWORD, value: open-sesame}]"]).await?;
-    env.kubectl(&["create", "secret", "generic", "bad", "--from-literal=args=image: {open-sesame: 1}"]).await?;
+    env.kubectl(&[
+        "create",
+        "rolebinding",
+        "secrets",
+        "--role=secrets",
+        &format!("--serviceaccount={}:deployer", env.namespace),
+    ])
+    .await?;
+    env.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "more",
+        "--from-literal=args=env: [{name: PASSWORD, value: open-sesame}]",
+    ])
+    .await?;
+    env.kubectl(&["create", "secret", "generic", "bad", "--from-literal=args=image: {open-sesame: 1}"])
+        .await?;
     let from = |name: &str| json!([{"secretKeyRef": {"name": name, "key": "args"}}]);
     env.run("a", "job", endless(), |spec| spec["argsFrom"] = from("more")).await?;
     running(&env, "a").await?;
     let job = env.get("job", "a").await?;
-    ensure!(job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "open-sesame", "not merged");
+    ensure!(
+        job["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "open-sesame",
+        "not merged"
+    );
     env.run("dry", "job", endless(), |spec| {
         spec["argsFrom"] = from("more");
         spec["context"]["dryRun"] = json!(true);
@@ -324,7 +415,8 @@ async fn kubectl_wait_returns_for_either_outcome_and_describe_tells_in_order() -
     }
     env.kubectl(&["wait", "--for=jsonpath={.metadata.name}=bad", "--timeout=5s", "rex/bad"]).await?;
     let in_order = |text: &str| {
-        let at: Vec<_> = ["Accepted", "Running", "TimedOut"].iter().map(|word| text.find(&format!("  {word} "))).collect();
+        let at: Vec<_> =
+            ["Accepted", "Running", "TimedOut"].iter().map(|word| text.find(&format!("  {word} "))).collect();
         at.iter().all(Option::is_some) && at.is_sorted()
     };
     let mut text = String::new();
@@ -346,12 +438,18 @@ async fn a_restarted_controller_goes_on_where_it_was_without_a_write() -> Result
     running(&env, "a").await?;
     env.until("a", "quiet", |_| true).await?;
     env.stop_controller();
-    let before = (env.executions().get("a").await?.metadata.resource_version, env.get("job", "a").await?["metadata"]["generation"].clone());
+    let before = (
+        env.executions().get("a").await?.metadata.resource_version,
+        env.get("job", "a").await?["metadata"]["generation"].clone(),
+    );
     env.start_controller(|_| ()).await?;
     // A second execution that gets through proves that the new controller has passed over the first.
     env.run("b", "job", endless(), |spec| spec["context"]["timeout"] = json!("1s")).await?;
     env.ends("b", Phase::Failed, Reason::TimedOut).await?;
-    let after = (env.executions().get("a").await?.metadata.resource_version, env.get("job", "a").await?["metadata"]["generation"].clone());
+    let after = (
+        env.executions().get("a").await?.metadata.resource_version,
+        env.get("job", "a").await?["metadata"]["generation"].clone(),
+    );
     ensure!(before == after, "it was written to: {before:?} {after:?}");
     Ok(())
 }
@@ -396,7 +494,10 @@ async fn bad_fields_are_refused_when_they_are_applied() -> Result<()> {
         ensure!(words.contains(&field) || words.contains("\\\"unknown\\\""), "{path}={value}: {words}");
     }
     for timeout in ["10m", "1h30m", "0", "0s"] {
-        env.run(&format!("ok-{timeout}"), "job", json!({}), |spec| spec["context"]["timeout"] = json!(timeout)).await?;
+        env.run(&format!("ok-{timeout}"), "job", json!({}), |spec| {
+            spec["context"]["timeout"] = json!(timeout)
+        })
+        .await?;
     }
     Ok(())
 }
@@ -418,10 +519,15 @@ async fn deeply_nested_arguments_stop_nobody_else() -> Result<()> {
     let mut env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
     for levels in [123, 124, 125, 126, 200, 9_000] {
         let args = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
-        let object = execution(&format!("deep-{levels}"), "job", json!("ARGS"), |_| ()).to_string().replace("\"ARGS\"", &args);
-        let request = http::Request::post(format!("/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions", env.namespace))
-            .header("content-type", "application/json")
-            .body(object.into_bytes())?;
+        let object = execution(&format!("deep-{levels}"), "job", json!("ARGS"), |_| ())
+            .to_string()
+            .replace("\"ARGS\"", &args);
+        let request = http::Request::post(format!(
+            "/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions",
+            env.namespace
+        ))
+        .header("content-type", "application/json")
+        .body(object.into_bytes())?;
         env.client.request_text(request).await?;
     }
     // Started only now, so that they come by a list, which is where stock clients break.
@@ -430,7 +536,42 @@ async fn deeply_nested_arguments_stop_nobody_else() -> Result<()> {
     running(&env, "good").await?;
     for levels in [123, 9_000] {
         let condition = format!("rex/deep-{levels}");
-        env.kubectl(&["wait", "--for=jsonpath={.status.reason}=InvalidArgs", "--timeout=60s", &condition]).await?;
+        env.kubectl(&["wait", "--for=jsonpath={.status.reason}=InvalidArgs", "--timeout=60s", &condition])
+            .await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully() -> Result<()> {
+    let env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut process = tokio::process::Command::new(env!("CARGO_BIN_EXE_runner-controller"))
+        .args(["run", "--namespace", &env.namespace, "--listen", &listen])
+        .env("KUBECONFIG", env.cluster.kubeconfig())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let get = async |path: &str| -> Result<(u16, String)> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(&listen).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok((answer.split(' ').nth(1).unwrap_or_default().parse()?, answer))
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+        while !matches!(get("/readyz").await, Ok((200, _))) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await?;
+    ensure!(get("/healthz").await?.0 == 200, "not healthy");
+    ensure!(get("/metrics").await?.1.contains("runner_controller_reconcile_total") || get("/metrics").await?.1.contains("# EOF"), "no metrics");
+    let pid = process.id().unwrap().to_string();
+    ensure!(tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await?.success(), "no signal");
+    let status = tokio::time::timeout(std::time::Duration::from_secs(10), process.wait()).await??;
+    ensure!(status.success(), "it ended with {status}");
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 fn config(path: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(path)).unwrap();
     text.split("\n---").map(|document| serde_yaml::from_str(document).unwrap()).collect()
 }
 
@@ -30,7 +31,8 @@ fn the_controller_may_create_no_workload_and_read_no_secret() {
 #[test]
 fn the_controller_may_follow_every_kind_that_a_runner_makes() {
     let role = &config("rbac/role.yaml")[0];
-    let registry = runner_controller::runners::Registry::built_in(&runner_controller::runners::Settings::default());
+    let registry =
+        runner_controller::runners::Registry::built_in(&runner_controller::runners::Settings::default());
     for runner in registry.iter() {
         let kind = runner.child();
         let covered = role["rules"].as_array().unwrap().iter().any(|rule| {

@@ -64,7 +64,8 @@ async fn a_job_that_no_node_can_take_fails_after_the_grace() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_pods_may_not_be_made_says_so() -> Result<()> {
     let env = Env::with_options(Level::Pods, |options| options.start_grace = Duration::from_secs(5)).await?;
-    env.kubectl(&["label", "namespace", &env.namespace, "pod-security.kubernetes.io/enforce=restricted"]).await?;
+    env.kubectl(&["label", "namespace", &env.namespace, "pod-security.kubernetes.io/enforce=restricted"])
+        .await?;
     env.run("a", "job", shell("true"), |_| ()).await?;
     let end = env.ends("a", Phase::Failed, Reason::PodCreationFailed).await?;
     ensure!(message(&end).contains("violates PodSecurity"), "{}", message(&end));
@@ -74,10 +75,14 @@ async fn a_job_whose_pods_may_not_be_made_says_so() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_job_is_really_stopped_at_its_deadline() -> Result<()> {
     let env = Env::new(Level::Pods).await?;
-    env.run("a", "job", shell("trap 'exit 0' TERM; sleep 1000 & wait"), |spec| spec["context"]["timeout"] = json!("4s")).await?;
+    env.run("a", "job", shell("trap 'exit 0' TERM; sleep 1000 & wait"), |spec| {
+        spec["context"]["timeout"] = json!("4s")
+    })
+    .await?;
     env.ends("a", Phase::Failed, Reason::TimedOut).await?;
     let pods: Value = serde_json::from_str(&env.kubectl(&["get", "pods", "-o", "json"]).await?)?;
-    let running = pods["items"].as_array().unwrap().iter().filter(|p| p["status"]["phase"] == "Running").count();
+    let running =
+        pods["items"].as_array().unwrap().iter().filter(|p| p["status"]["phase"] == "Running").count();
     ensure!(running == 0, "a pod still runs: {pods}");
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! Who else is at work in a cluster: those who create executions, and those who do what children ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -85,7 +91,8 @@ impl Generator {
 
 /// Works on children: as Argo does on Workflows, or as a kubelet on pods.
 pub struct Actor {
-    task: JoinHandle<Result<()>>,
+    task: JoinHandle<()>,
+    holding: Arc<AtomicBool>,
 }
 
 impl Actor {
@@ -97,29 +104,40 @@ impl Actor {
         mut released: mpsc::UnboundedReceiver<Released>,
     ) -> Result<Self> {
         let (target, http) = (target.clone(), Http::new(target, "bench-actor", false)?);
+        let holding = Arc::new(AtomicBool::new(false));
+        let held = Arc::clone(&holding);
         let task = tokio::spawn(async move {
             let slots = Arc::new(Semaphore::new(AT_ONCE));
             while let Some(name) = released.recv().await {
+                if held.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let (http, target, slots) = (http.clone(), target.clone(), Arc::clone(&slots));
                 tokio::spawn(async move {
                     sleep(takes).await;
                     let Ok(_slot) = slots.acquire().await else { return };
                     let (path, patch) = match subject {
-                        Subject::Executions => {
-                            (format!("{}/{name}", payload::workflows(&target)), payload::argo_done(&payload::now()))
-                        }
-                        Subject::Jobs => {
-                            (format!("{}/{name}/status", payload::pods(&target)), payload::kubelet_done(&payload::now()))
-                        }
+                        Subject::Executions => (
+                            format!("{}/{name}", payload::workflows(&target)),
+                            payload::argo_done(&payload::now()),
+                        ),
+                        Subject::Jobs => (
+                            format!("{}/{name}/status", payload::pods(&target)),
+                            payload::kubelet_done(&payload::now()),
+                        ),
                     };
                     if let Err(error) = http.patch(&path, patch).await {
                         eprintln!("bench: the actor could not end {name}: {error:#}");
                     }
                 });
             }
-            Ok(())
         });
-        Ok(Self { task })
+        Ok(Self { task, holding })
+    }
+
+    /// From now on children go on for ever.
+    pub fn hold(&self) {
+        self.holding.store(true, Ordering::Relaxed);
     }
 
     /// Stops; what is under way is given up.

@@ -82,19 +82,29 @@ impl Bare {
         Ok(Self { http, target: Arc::new(target) })
     }
 
-    /// Four writes for everything there is.
+    /// Four writes for everything there is and has not begun.
     pub async fn blind(&self, concurrency: usize) -> Result<()> {
+        at_once(concurrency, self.new_executions().await?, |mut execution| async move {
+            self.begin(&mut execution).await?;
+            self.conclude(&execution).await
+        })
+        .await
+    }
+
+    /// The first three writes for everything there is and has not begun.
+    pub async fn begin_all(&self, concurrency: usize) -> Result<()> {
+        let begin = |mut execution| async move { self.begin(&mut execution).await };
+        at_once(concurrency, self.new_executions().await?, begin).await
+    }
+
+    async fn new_executions(&self) -> Result<Vec<Known>> {
         #[derive(Deserialize)]
         struct List {
             items: Vec<Execution>,
         }
         let list: List = serde_json::from_slice(&self.http.get(&payload::executions(&self.target)).await?)?;
         let new = list.items.into_iter().filter(|execution| execution.status.start_time.is_none());
-        at_once(concurrency, new.map(Known::from).collect(), |mut execution| async move {
-            self.begin(&mut execution).await?;
-            self.conclude(&execution).await
-        })
-        .await
+        Ok(new.map(Known::from).collect())
     }
 
     /// Serves what the watches show until it is ended.
@@ -139,7 +149,8 @@ impl Bare {
         struct Added {
             object: Execution,
         }
-        let mut lines = self.http.watch(&payload::executions(&self.target), FROM_THE_START, Answer::Whole).await?;
+        let mut lines =
+            self.http.watch(&payload::executions(&self.target), FROM_THE_START, Answer::Whole).await?;
         while let Some((_, line)) = lines.next().await {
             if !line.starts_with(br#"{"type":"ADDED""#) {
                 continue;
@@ -194,7 +205,13 @@ impl Bare {
     }
 
     /// One write; its answer's uid and version.
-    async fn write(&self, method: Method, path: &str, body: Bytes, impersonate: bool) -> Result<(String, String)> {
+    async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        impersonate: bool,
+    ) -> Result<(String, String)> {
         let what = format!("{method} {path}");
         let call = Call { method, path, body, answer: Answer::Metadata, impersonate };
         let answer = self.http.send(call).await?.good(&what)?;

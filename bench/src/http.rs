@@ -95,8 +95,9 @@ impl Http {
         } else {
             builder.enable_http1().wrap_connector(tcp)
         };
-        let client =
-            Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(300)).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(300))
+            .build(connector);
         Ok(Self {
             client,
             base: target.url.trim_end_matches('/').into(),
@@ -117,8 +118,11 @@ impl Http {
             request = request.header("impersonate-user", &self.impersonated);
         }
         if !call.body.is_empty() {
-            let kind =
-                if call.method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+            let kind = if call.method == Method::PATCH {
+                "application/merge-patch+json"
+            } else {
+                "application/json"
+            };
             request = request.header(header::CONTENT_TYPE, kind);
         }
         Ok(request.body(Full::new(call.body.clone()))?)
@@ -137,13 +141,8 @@ impl Http {
 
     /// GETs a whole object or list.
     pub async fn get(&self, path: &str) -> Result<Bytes> {
-        let call = Call {
-            method: Method::GET,
-            path,
-            body: Bytes::new(),
-            answer: Answer::Whole,
-            impersonate: false,
-        };
+        let call =
+            Call { method: Method::GET, path, body: Bytes::new(), answer: Answer::Whole, impersonate: false };
         self.send(call).await?.good(path)
     }
 
@@ -162,9 +161,16 @@ impl Http {
         self.write(Method::PUT, path, body.into()).await
     }
 
+    /// DELETEs an object.
+    pub async fn delete(&self, path: &str) -> Result<Bytes> {
+        self.write(Method::DELETE, path, Bytes::new()).await
+    }
+
     async fn write(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes> {
         let what = format!("{method} {path}");
-        self.send(Call { method, path, body, answer: Answer::Metadata, impersonate: false }).await?.good(&what)
+        self.send(Call { method, path, body, answer: Answer::Metadata, impersonate: false })
+            .await?
+            .good(&what)
     }
 
     /// Watches from now on, or with everything there is first. One line an event.

@@ -10,20 +10,26 @@
 //! the same recorder; those with executions leave the same objects behind, and write children as the run's
 //! ServiceAccount. A peer that loses or doubles anything is disqualified. Peers take turns within each repeat.
 //!
-//! - [`scenario`]: what is measured. [`peers`]: who. [`bare`]: the floor, what no controller can beat.
+//! - [`scenario`]: what is measured. [`peers`]: who. [`bare`]: the floor, what no controller can beat; [`legacy`]: what
+//!   is replaced.
 //! - [`rig`], [`world`]: one run. [`actors`], [`recorder`]: who else is at work. [`payload`]: all bodies.
-//! - [`proc`], [`audit`]: what it costs. [`results`], [`report`]: figures.
-#![allow(clippy::disallowed_methods, reason = "this crate measures time; the list guards the controller's pure core")]
+//! - [`proc`], [`audit`]: what it costs. [`results`], [`report`], [`plots`]: figures.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this crate measures time; the list guards the controller's pure core"
+)]
 
 pub mod actors;
 pub mod audit;
 pub mod bare;
 pub mod crds;
 pub mod http;
+pub mod legacy;
 pub mod line;
 pub mod machine;
 pub mod payload;
 pub mod peers;
+pub mod plots;
 pub mod proc;
 pub mod recorder;
 pub mod report;

@@ -7,9 +7,10 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result};
 use bench::{
     bare::Bare,
+    legacy::Legacy,
     machine::Machine,
     peers::{self, Peer, Tuning},
-    report,
+    plots, report,
     results::Outcome,
     scenario::{Scenario, Sizes},
     target::Target,
@@ -35,7 +36,12 @@ struct Run {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     scenario: Vec<Scenario>,
     /// Whom to compare.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "floor,reactive,ours,go-tuned,go-default")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "floor,reactive,ours,go-tuned,go-default"
+    )]
     peers: Vec<Peer>,
     /// How often.
     #[arg(long, default_value_t = 5)]
@@ -89,13 +95,16 @@ enum Mode {
     Blind,
     Reactive,
     Stream,
+    Legacy,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        Some(Internal::Peer { mode, target, concurrency, http2 }) => peer(mode, target, concurrency, http2).await,
+        Some(Internal::Peer { mode, target, concurrency, http2 }) => {
+            peer(mode, target, concurrency, http2).await
+        }
         None => measure(cli.run).await,
     };
     match outcome {
@@ -108,8 +117,13 @@ async fn main() -> ExitCode {
 }
 
 async fn peer(mode: Mode, target: PathBuf, concurrency: usize, http2: bool) -> Result<()> {
-    let bare = Bare::new(Target::read(&target)?, http2)?;
+    let target = Target::read(&target)?;
+    let bare = Bare::new(target.clone(), http2)?;
     match mode {
+        Mode::Legacy => {
+            Legacy::new(target)?.run(concurrency).await?;
+            std::future::pending().await
+        }
         Mode::Blind => {
             bare.blind(concurrency).await?;
             // The harness still wants to read what this process cost.
@@ -126,9 +140,9 @@ async fn measure(run: Run) -> Result<()> {
     let tuning = Tuning { floor_concurrency: run.floor_concurrency, floor_http2: run.floor_http2 };
     let temporary = tempfile::Builder::new().prefix("bench-").tempdir()?;
     let dir = run.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let bench = Bench { programs, tuning, dir: dir.clone(), fsync: run.fsync };
+    let mut bench = Bench { programs, tuning, dir: dir.clone(), fsync: run.fsync };
     let outcome = tokio::select! {
-        outcome = all(&bench, &run) => outcome,
+        outcome = all(&mut bench, &run) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     // After an error or an interruption a control plane may still be up.
@@ -142,31 +156,30 @@ async fn measure(run: Run) -> Result<()> {
     if let Some(out) = &run.out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         report::write_json(&out.join("results.json"), &machine, &outcomes)?;
+        plots::write(out, &outcomes)?;
     }
     Ok(())
 }
 
 /// Everything that was asked for: within each repeat the peers take turns, every other repeat the other way round.
-async fn all(bench: &Bench, run: &Run) -> Result<Vec<Outcome>> {
+async fn all(bench: &mut Bench, run: &Run) -> Result<Vec<Outcome>> {
     let scenarios: Vec<Scenario> = run.scenario.iter().flat_map(|scenario| scenario.each()).collect();
-    let pairs: Vec<_> = scenarios
-        .iter()
-        .map(|&scenario| (scenario, run.peers.iter().copied().filter(|&p| scenario.suits(p)).collect::<Vec<_>>()))
-        .collect();
-    let length: usize = pairs.iter().map(|(_, peers)| peers.len() * run.repeats).sum();
-    let bar = ProgressBar::new(length.try_into()?);
+    let bar = ProgressBar::new((scenarios.len() * run.repeats).try_into()?);
     bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
-    let mut outcomes = Vec::new();
-    for (scenario, mut peers) in pairs {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for scenario in scenarios {
+        let mut peers = scenario.suited(&run.peers);
         for repeat in 1..=run.repeats {
-            for &peer in &peers {
-                bar.set_message(format!("{} {} {repeat}/{}", scenario.name(), peer.name(), run.repeats));
-                let new = scenario.run(bench, &run.sizes, peer).await;
-                let new = new.with_context(|| format!("{} {}", scenario.name(), peer.name()))?;
-                outcomes.extend(new.into_iter().map(|outcome| Outcome { repeat, ..outcome }));
-                bar.inc(1);
-            }
+            let tell = |peer: Peer| {
+                bar.set_message(format!("{} {repeat}/{}: {}", scenario.name(), run.repeats, peer.name()));
+            };
+            let new = scenario.run(bench, &run.sizes, &peers, tell).await?;
+            outcomes.extend(new.into_iter().map(|outcome| Outcome { repeat, ..outcome }));
             peers.reverse();
+            bar.inc(1);
+        }
+        if scenario == Scenario::Floor {
+            bench.tuning = report::best_floor(&outcomes).unwrap_or(bench.tuning);
         }
     }
     bar.finish_and_clear();

@@ -95,7 +95,8 @@ impl Peer {
 
     /// Starts it.
     pub fn start(self, rig: &Rig, programs: &Programs, tuning: Tuning) -> Result<Running> {
-        let log = File::options().create(true).append(true).open(rig.file(&format!("logs/{}.log", self.name())))?;
+        let log =
+            File::options().create(true).append(true).open(rig.file(&format!("logs/{}.log", self.name())))?;
         let mut command = self.command(rig, programs, tuning)?;
         command.env_clear().env("KUBECONFIG", rig.kubeconfig()).env("HOME", rig.file("run"));
         if self == Self::GoTuned {
@@ -194,7 +195,14 @@ pub async fn build(ours: Option<&Path>, go: Option<&Path>) -> Result<Programs> {
         Some(path) => path.to_owned(),
         None => {
             let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.current_dir(package).args(["build", "--release", "--package", "runner-controller", "--bin", "runner-controller"]);
+            cargo.current_dir(package).args([
+                "build",
+                "--release",
+                "--package",
+                "runner-controller",
+                "--bin",
+                "runner-controller",
+            ]);
             ended(cargo.status().await?.success(), "cargo build")?;
             folder.join("runner-controller")
         }
@@ -204,7 +212,9 @@ pub async fn build(ours: Option<&Path>, go: Option<&Path>) -> Result<Programs> {
         None => {
             let output = folder.join("peer-controller-runtime");
             let mut go = Command::new("go");
-            go.current_dir(package.join("peers/controller-runtime")).env("CGO_ENABLED", "0").env("GOWORK", "off");
+            go.current_dir(package.join("peers/controller-runtime"))
+                .env("CGO_ENABLED", "0")
+                .env("GOWORK", "off");
             go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&output).arg(".");
             ended(go.status().await?.success(), "go build")?;
             output

@@ -45,14 +45,25 @@ pub fn readings(processes: &[(String, u32)]) -> Readings {
     processes.iter().map(|(name, pid)| (name.clone(), Reading::of(*pid))).collect()
 }
 
-/// CPU seconds of a process since its start.
+/// CPU seconds of a process since its start: what its living threads used, by the nanosecond, unless the clock
+/// ticks of the whole process, with threads that have ended, are more.
 pub fn cpu(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ').skip(11);
     let mut next = || fields.next()?.parse::<u32>().ok();
     let ticks = f64::from(next()?) + f64::from(next()?);
     let per_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
-    Some(ticks / f64::from(per_second))
+    Some((ticks / f64::from(per_second)).max(threads_cpu(pid)))
+}
+
+fn threads_cpu(pid: u32) -> f64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0.0 };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok())
+        .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>()
+        / 1e9
 }
 
 fn field(text: &str, name: &str) -> f64 {
@@ -83,6 +94,9 @@ mod tests {
     #[test]
     fn reads_this_process() {
         let reading = Reading::of(std::process::id());
-        assert!(reading.rss > 1.0 && reading.peak >= reading.rss && reading.pss <= reading.rss + 0.1, "{reading:?}");
+        assert!(
+            reading.rss > 1.0 && reading.peak >= reading.rss && reading.pss <= reading.rss + 0.1,
+            "{reading:?}"
+        );
     }
 }

@@ -86,7 +86,11 @@ pub struct Recorder {
 
 impl Recorder {
     /// Begins to watch; returns once both watches are established. Children to be worked on go to `released`.
-    pub async fn start(target: &Target, subject: Subject, released: mpsc::UnboundedSender<Released>) -> Result<Self> {
+    pub async fn start(
+        target: &Target,
+        subject: Subject,
+        released: mpsc::UnboundedSender<Released>,
+    ) -> Result<Self> {
         let recorder = Self { table: Arc::default(), subject };
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let (own, target) = (recorder.clone(), target.clone());

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     machine::Machine,
-    peers::Peer,
+    peers::{Peer, Tuning},
     results::{Outcome, Summary, summary},
 };
 
@@ -45,14 +45,71 @@ const DRAIN: Columns = &[
     ("order", "order kept", 3),
 ];
 
+const FLOOR: Columns =
+    &[("rate", "executions/s", 1), ("cpu", "CPU s per 1,000", 2), ("sockets", "sockets", 0)];
+const RAMP: Columns = &[
+    ("max_rate", "most executions/s", 0),
+    ("p99_at_max", "create → child P99 ms there", 1),
+    ("rate_breached", "breached at", 0),
+];
+const STATE: Columns = &[
+    ("stream", "bare stream ms", 0),
+    ("up_ready", "start → reconciling ms", 0),
+    ("up_cpu", "CPU s", 2),
+    ("idle_cpu", "idle CPU s/min", 4),
+    ("idle_requests", "requests/min", 1),
+    ("idle_switches", "switches/s", 1),
+    ("rss", "RSS MiB", 1),
+    ("pss", "PSS MiB", 1),
+    ("peak", "peak MiB", 1),
+    ("again_ready", "restart → reconciling ms", 0),
+    ("again_cpu", "CPU s", 2),
+    ("again_writes", "writes", 0),
+];
+const NOISE: Columns = &[
+    ("per_event", "µs CPU per update", 1),
+    ("rate", "updates/s", 0),
+    ("requests", "requests", 0),
+    ("rss_growth", "RSS growth MiB", 2),
+    ("rss", "RSS MiB", 1),
+];
+const SOAK: Columns = &[
+    ("rss_first", "RSS MiB, first", 1),
+    ("rss_last", "last", 1),
+    ("rss_per_hour", "MiB per hour", 2),
+    ("first_p99", "create → child P99 ms, first quarter", 1),
+    ("last_p99", "last quarter", 1),
+    ("sockets", "sockets", 0),
+];
+
 /// The columns of a scenario.
 pub fn columns(scenario: &str) -> Columns {
     match scenario {
         "accounting" => ACCOUNTING,
         "latency" => LATENCY,
-        "drain" => DRAIN,
+        "drain" | "sizes" => DRAIN,
+        "floor" => FLOOR,
+        "ramp" => RAMP,
+        "state" => STATE,
+        "noise" => NOISE,
+        "soak" => SOAK,
         _ => &[],
     }
+}
+
+/// How the bare client did best, by its median.
+pub fn best_floor(outcomes: &[Outcome]) -> Option<Tuning> {
+    let rate = |case: &&str| {
+        let runs = outcomes.iter().filter(|o| o.scenario == "floor" && o.case == **case);
+        summary(runs, "rate").map_or(0.0, |rate| rate.median)
+    };
+    let of_floor =
+        cases(outcomes).into_iter().filter(|(scenario, _)| *scenario == "floor").map(|(_, case)| case);
+    let best = of_floor.max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
+    let run = outcomes.iter().find(|o| o.scenario == "floor" && o.case == best)?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    let floor_concurrency = *run.figures.get("concurrency")? as usize;
+    Some(Tuning { floor_concurrency, floor_http2: *run.figures.get("http2")? > 0.0 })
 }
 
 /// Outcomes of one scenario and case, by peer in their order.
@@ -88,7 +145,7 @@ fn table(scenario: &str, peers: &BTreeMap<Peer, Vec<&Outcome>>) -> Table {
     let columns = columns(scenario);
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    let ratio = (scenario == "drain").then(|| {
+    let ratio = matches!(scenario, "drain" | "sizes").then(|| {
         let floor = peers.get(&Peer::Floor)?;
         summary(floor.iter().copied(), "rate").map(|rate| rate.median)
     });
@@ -100,7 +157,11 @@ fn table(scenario: &str, peers: &BTreeMap<Peer, Vec<&Outcome>>) -> Table {
     table.set_header(heading);
     for (peer, runs) in peers {
         let mut row = vec![peer.name().to_owned(), runs.len().to_string()];
-        row.extend(columns.iter().map(|(figure, _, decimals)| cell(summary(runs.iter().copied(), figure), *decimals)));
+        row.extend(
+            columns
+                .iter()
+                .map(|(figure, _, decimals)| cell(summary(runs.iter().copied(), figure), *decimals)),
+        );
         if let Some(floor) = ratio {
             let own = summary(runs.iter().copied(), "rate").map(|rate| rate.median);
             row.push(own.zip(floor).map_or_else(|| "–".into(), |(own, floor)| format!("{:.2}", own / floor)));
@@ -141,7 +202,12 @@ pub fn requests(outcomes: &[Outcome]) -> String {
             let (code, count) = (request.code.to_string(), request.count.to_string());
             table.add_row([&request.verb, &request.resource, identity, &request.agent, &code, &count]);
         }
-        text += &format!("\nrequests of {} for {} ({})\n{table}\n", outcome.peer.name(), outcome.case, outcome.scenario);
+        text += &format!(
+            "\nrequests of {} for {} ({})\n{table}\n",
+            outcome.peer.name(),
+            outcome.case,
+            outcome.scenario
+        );
     }
     text
 }

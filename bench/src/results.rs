@@ -76,7 +76,9 @@ impl Outcome {
         let mut times: Vec<f64> = marks
             .iter()
             // Two watches may show things in the other order: that is no time at all.
-            .filter_map(|marks| Some(to(marks)?.saturating_duration_since(from(marks)?).as_secs_f64() * 1000.0))
+            .filter_map(|marks| {
+                Some(to(marks)?.saturating_duration_since(from(marks)?).as_secs_f64() * 1000.0)
+            })
             .collect();
         times.sort_by(f64::total_cmp);
         for (suffix, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {

@@ -145,8 +145,12 @@ async fn install(http: &Http, admin: &Target) -> Result<()> {
         create(http, &format!("{core}/serviceaccounts"), &account).await?;
     }
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
-    create(http, &format!("{rbac}/clusterrolebindings"), &binding("controller", "ClusterRole", "cluster-admin"))
-        .await?;
+    create(
+        http,
+        &format!("{rbac}/clusterrolebindings"),
+        &binding("controller", "ClusterRole", "cluster-admin"),
+    )
+    .await?;
     let role = json!({
         "metadata": {"name": "deployer"},
         "rules": [{"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get", "create", "patch", "delete"]}],

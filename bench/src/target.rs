@@ -72,7 +72,10 @@ mod tests {
     #[test]
     fn base64_pads() {
         let of = |text: &str| base64(text.as_bytes());
-        assert_eq!((of(""), of("f"), of("fo"), of("foo")), ("".into(), "Zg==".into(), "Zm8=".into(), "Zm9v".into()));
+        assert_eq!(
+            (of(""), of("f"), of("fo"), of("foo")),
+            ("".into(), "Zg==".into(), "Zm8=".into(), "Zm9v".into())
+        );
         assert_eq!(of("foobar"), "Zm9vYmFy");
     }
 }

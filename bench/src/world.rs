@@ -77,6 +77,11 @@ impl World {
         self.rig.down().await
     }
 
+    /// From now on children go on for ever.
+    pub fn hold_children(&self) {
+        self.actor.hold();
+    }
+
     /// Starts a peer in it.
     pub fn start(&self, bench: &Bench, peer: Peer) -> Result<Running> {
         peer.start(&self.rig, &bench.programs, bench.tuning)

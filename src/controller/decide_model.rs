@@ -103,9 +103,19 @@ fn at(second: i64) -> Timestamp {
 
 impl World {
     fn start() -> Self {
-        let execution = Recorded { child: None, halt: None, outcome: None, version: 0, cancel: false, suspend: false };
+        let execution =
+            Recorded { child: None, halt: None, outcome: None, version: 0, cancel: false, suspend: false };
         let controller = Controller { execution, child: View::Unknown, in_flight: None };
-        Self { execution, child: None, next_uid: 0, late: false, released: 0, succeeded: 0, controllers: [controller; 2], faults: FAULTS }
+        Self {
+            execution,
+            child: None,
+            next_uid: 0,
+            late: false,
+            released: 0,
+            succeeded: 0,
+            controllers: [controller; 2],
+            faults: FAULTS,
+        }
     }
 
     fn write(&mut self, version: u8, change: impl FnOnce(&mut Recorded)) -> bool {
@@ -123,7 +133,12 @@ impl World {
         match request {
             Request::Create => {
                 if self.child.is_none() && self.next_uid < MAX_UIDS {
-                    self.child = Some(Stored { uid: self.next_uid, released: false, stopped: false, work: Work::Idle });
+                    self.child = Some(Stored {
+                        uid: self.next_uid,
+                        released: false,
+                        stopped: false,
+                        work: Work::Idle,
+                    });
                     self.next_uid += 1;
                 }
             }
@@ -164,7 +179,9 @@ impl World {
         if self.released != 0 && self.execution.child.is_none_or(|c| self.released != 1 << c) {
             return Err(format!("a child that is not recorded was released: {self:#?}"));
         }
-        if self.execution.outcome == Some(Outcome::Succeeded) && self.execution.child.is_none_or(|c| self.succeeded & (1 << c) == 0) {
+        if self.execution.outcome == Some(Outcome::Succeeded)
+            && self.execution.child.is_none_or(|c| self.succeeded & (1 << c) == 0)
+        {
             return Err(format!("Succeeded without success: {self:#?}"));
         }
         Ok(())
@@ -181,7 +198,15 @@ impl Controller {
         } else {
             Stage::New
         };
-        State { stage, suspend: e.suspend, cancel: e.cancel, deleting: false, dry_run: false, owner_missing: false, refusal: None }
+        State {
+            stage,
+            suspend: e.suspend,
+            cancel: e.cancel,
+            deleting: false,
+            dry_run: false,
+            owner_missing: false,
+            refusal: None,
+        }
     }
 
     fn seen(&self) -> Seen {
@@ -192,8 +217,18 @@ impl Controller {
                 let underway = Observation::Underway { progress: None };
                 let (glance, observation) = match child.work {
                     Work::Idle | Work::Running => (Glance::Underway, underway),
-                    Work::Succeeded => (Glance::Ended { succeeded: true }, Observation::Succeeded { progress: None, output: None, message: String::new() }),
-                    Work::Failed => (Glance::Ended { succeeded: false }, Observation::Failed { reason: Reason::JobFailed, message: String::new(), progress: None }),
+                    Work::Succeeded => (
+                        Glance::Ended { succeeded: true },
+                        Observation::Succeeded { progress: None, output: None, message: String::new() },
+                    ),
+                    Work::Failed => (
+                        Glance::Ended { succeeded: false },
+                        Observation::Failed {
+                            reason: Reason::JobFailed,
+                            message: String::new(),
+                            progress: None,
+                        },
+                    ),
                 };
                 Seen::Child(Child {
                     uid: child.uid.to_string(),
@@ -223,17 +258,26 @@ impl Controller {
             Step::Discard(uid) => Some(Request::Discard(number(uid))),
             Step::Finish(ending) => Some(Request::Finish { outcome: outcome(&ending), version }),
             Step::Look | Step::Wait(_) | Step::Report(_) => None,
-            Step::SetOwner | Step::DryRun | Step::RestoreHeldBack(_) | Step::Expire => panic!("not in this model"),
+            Step::SetOwner | Step::DryRun | Step::RestoreHeldBack(_) | Step::Expire => {
+                panic!("not in this model")
+            }
         }
     }
 }
 
 fn outcome(ending: &Ending) -> Outcome {
     match ending {
-        Ending::Observed(Observation::Succeeded { .. }) | Ending::Glimpsed { succeeded: true } => Outcome::Succeeded,
+        Ending::Observed(Observation::Succeeded { .. }) | Ending::Glimpsed { succeeded: true } => {
+            Outcome::Succeeded
+        }
         Ending::Halted(Halt::Cancelled) => Outcome::Cancelled,
-        Ending::Observed(_) | Ending::Glimpsed { succeeded: false } | Ending::Halted(_) | Ending::Lost | Ending::NameTaken
-        | Ending::Refused(_) | Ending::DryRunSucceeded => Outcome::Failed,
+        Ending::Observed(_)
+        | Ending::Glimpsed { succeeded: false }
+        | Ending::Halted(_)
+        | Ending::Lost
+        | Ending::NameTaken
+        | Ending::Refused(_)
+        | Ending::DryRunSucceeded => Outcome::Failed,
     }
 }
 
@@ -269,25 +313,51 @@ fn successors(world: &World) -> Vec<(World, bool)> {
                                 me.child = before;
                             }
                             Request::Discard(_) if matches!(view, View::Seen(..)) => me.child = View::Unknown,
-                            Request::Create | Request::Release(_) | Request::Stop(_) | Request::Discard(_) => me.child = view,
+                            Request::Create
+                            | Request::Release(_)
+                            | Request::Stop(_)
+                            | Request::Discard(_) => me.child = view,
                         }
                     },
                     true,
                 );
                 // The controller dies or gives up; the request arrives later, or never.
                 if world.faults > 0 {
-                    push(&|w| { w.faults -= 1; w.apply(request); w.controllers[i].in_flight = None; restart(w, i); }, false);
-                    push(&|w| { w.faults -= 1; w.controllers[i].in_flight = None; restart(w, i); }, false);
+                    push(
+                        &|w| {
+                            w.faults -= 1;
+                            w.apply(request);
+                            w.controllers[i].in_flight = None;
+                            restart(w, i);
+                        },
+                        false,
+                    );
+                    push(
+                        &|w| {
+                            w.faults -= 1;
+                            w.controllers[i].in_flight = None;
+                            restart(w, i);
+                        },
+                        false,
+                    );
                 }
             }
         }
         // Reading: the watch catches up, or a full read of the child. Not reading is staleness.
         push(&|w| w.controllers[i].execution = w.execution, true);
-        push(&|w| {
-            let last = match w.controllers[i].child { View::Seen(Stored { work: Work::Succeeded, .. }, _) => Some(true), View::Seen(Stored { work: Work::Failed, .. }, _) => Some(false), View::Seen(..) | View::Unknown => None, View::Absent(ended) => ended };
-            // A child's name may hold another child now; only the same one's end is remembered.
-            w.controllers[i].child = w.child.map_or(View::Absent(last), |c| View::Seen(c, true));
-        }, true);
+        push(
+            &|w| {
+                let last = match w.controllers[i].child {
+                    View::Seen(Stored { work: Work::Succeeded, .. }, _) => Some(true),
+                    View::Seen(Stored { work: Work::Failed, .. }, _) => Some(false),
+                    View::Seen(..) | View::Unknown => None,
+                    View::Absent(ended) => ended,
+                };
+                // A child's name may hold another child now; only the same one's end is remembered.
+                w.controllers[i].child = w.child.map_or(View::Absent(last), |c| View::Seen(c, true));
+            },
+            true,
+        );
     }
     // The tool works on what is released.
     if let Some(child) = world.child.filter(|c| c.released) {
@@ -296,17 +366,46 @@ fn successors(world: &World) -> Vec<(World, bool)> {
             Work::Idle => push(&|w| set_work(w, Work::Running), true),
             Work::Running => {
                 push(&|w| set_work(w, Work::Failed), true);
-                push(&|w| { set_work(w, Work::Succeeded); w.succeeded |= 1 << child.uid; }, true);
+                push(
+                    &|w| {
+                        set_work(w, Work::Succeeded);
+                        w.succeeded |= 1 << child.uid;
+                    },
+                    true,
+                );
             }
             Work::Succeeded | Work::Failed => {}
         }
     }
     // Whims and faults.
-    if !world.late { push(&|w| w.late = true, false); }
-    if !world.execution.cancel { push(&|w| { w.execution.cancel = true; w.execution.version += 1; }, false); }
+    if !world.late {
+        push(&|w| w.late = true, false);
+    }
+    if !world.execution.cancel {
+        push(
+            &|w| {
+                w.execution.cancel = true;
+                w.execution.version += 1;
+            },
+            false,
+        );
+    }
     if world.faults > 0 {
-        push(&|w| { w.faults -= 1; w.execution.suspend = !w.execution.suspend; w.execution.version += 1; }, false);
-        push(&|w| { w.faults -= 1; w.child = None; }, false);
+        push(
+            &|w| {
+                w.faults -= 1;
+                w.execution.suspend = !w.execution.suspend;
+                w.execution.version += 1;
+            },
+            false,
+        );
+        push(
+            &|w| {
+                w.faults -= 1;
+                w.child = None;
+            },
+            false,
+        );
     }
     next
 }

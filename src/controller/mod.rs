@@ -26,6 +26,7 @@ use kube::{
         Controller,
         controller::{self, Config},
         reflector::store::Writer,
+        watcher,
     },
 };
 use tokio::sync::mpsc;
@@ -116,16 +117,27 @@ pub async fn run(
         start_grace: options.start_grace,
         stop: stop.clone(),
     });
-    let forgetful = Arc::clone(&cx);
+    let ready = Arc::new(AtomicBool::new(false));
+    let hears = {
+        let (cx, ready) = (Arc::clone(&cx), Arc::clone(&ready));
+        move |event: &watcher::Event<Execution>| match event {
+            watcher::Event::Delete(execution) => cx.memory.forget(execution.uid()),
+            // Not by Store::wait_until_ready, which wakes only one of several waiters: the Controller is one.
+            watcher::Event::InitDone => {
+                if !ready.swap(true, Ordering::Relaxed) {
+                    tracing::info!("the executions are known");
+                }
+            }
+            watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {}
+        }
+    };
     let executions = triggers::executions(
         client,
         options.namespace.clone(),
         options.resync,
         metrics.clone(),
         writer,
-        move |execution| {
-            forgetful.memory.forget(execution.uid());
-        },
+        hears,
     );
 
     let waiting = Arc::clone(&cx);
@@ -143,16 +155,6 @@ pub async fn run(
             std::future::ready(())
         });
 
-    let ready = Arc::new(AtomicBool::new(false));
-    let readiness = {
-        let ready = Arc::clone(&ready);
-        async move {
-            if store.wait_until_ready().await.is_ok() {
-                ready.store(true, Ordering::Relaxed);
-                tracing::info!("the executions are known");
-            }
-        }
-    };
     let served = async {
         match options.listen {
             Some(address) => http::serve(address, metrics, ready, stop.clone()).await,
@@ -160,7 +162,6 @@ pub async fn run(
         }
     };
     tokio::spawn(write_events);
-    tokio::spawn(readiness);
     let ((), served) = tokio::join!(controller, async {
         let served = served.await;
         // Without probes the controller would be killed at a bad moment; stop at a good one.

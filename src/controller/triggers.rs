@@ -48,23 +48,20 @@ impl ChildStores {
     }
 }
 
-/// The watch of executions: changed ones come out, all are in the writer's store. `gone` hears of deleted ones.
+/// The watch of executions: changed ones come out, all are in the writer's store. `hears` is told of each
+/// event just before the store takes it.
 pub fn executions(
     client: Client,
     scope: Option<String>,
     resync: Duration,
     metrics: Metrics,
     writer: Writer<Execution>,
-    gone: impl Fn(&Execution) + Send + 'static,
+    hears: impl Fn(&Event<Execution>) + Send + 'static,
 ) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
     resilient(api, watcher::Config::default(), resync, "runnerexecutions", metrics)
-        .inspect(move |event| {
-            if let Event::Delete(execution) = event {
-                gone(execution);
-            }
-        })
+        .inspect(move |event| hears(event))
         .map(Ok)
         .reflect(writer)
         .applied_objects()

@@ -42,7 +42,9 @@ pub struct Env {
 
 /// The folder of a shared cluster. Short, since sockets lie in it.
 pub fn folder(name: &str) -> PathBuf {
-    std::env::var_os("RUNNER_TEST_CLUSTERS").map_or_else(std::env::temp_dir, PathBuf::from).join(format!("rex-{name}"))
+    std::env::var_os("RUNNER_TEST_CLUSTERS")
+        .map_or_else(std::env::temp_dir, PathBuf::from)
+        .join(format!("rex-{name}"))
 }
 
 /// A cluster of that level, with the CRD and the RBAC of `config/` installed.
@@ -64,20 +66,54 @@ pub async fn cluster(level: Level) -> Result<&'static Cluster> {
 /// Installs what the controller needs, except the controller.
 pub async fn install(cluster: &Cluster) -> Result<()> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-f", &config.join("manager/namespace.yaml").to_string_lossy()], None).await?;
+    kubectl(
+        cluster,
+        &[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-f",
+            &config.join("manager/namespace.yaml").to_string_lossy(),
+        ],
+        None,
+    )
+    .await?;
     for part in ["crd", "rbac"] {
-        kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-k", &config.join(part).to_string_lossy()], None).await?;
+        kubectl(
+            cluster,
+            &["apply", "--server-side", "--force-conflicts", "-k", &config.join(part).to_string_lossy()],
+            None,
+        )
+        .await?;
     }
-    kubectl(cluster, &["wait", "--for=condition=Established", "--timeout=60s", "crd/runnerexecutions.core.projectvoltron.dev"], None).await?;
+    kubectl(
+        cluster,
+        &[
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            "crd/runnerexecutions.core.projectvoltron.dev",
+        ],
+        None,
+    )
+    .await?;
     Ok(())
 }
 
 /// A client with the token of the controller's ServiceAccount.
 pub async fn controller_client(cluster: &Cluster) -> Result<Client> {
-    let token = kubectl(cluster, &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"], None).await?;
+    let token = kubectl(
+        cluster,
+        &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"],
+        None,
+    )
+    .await?;
     let mut kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
     for user in &mut kubeconfig.auth_infos {
-        user.auth_info = Some(kube::config::AuthInfo { token: Some(token.trim().to_owned().into()), ..Default::default() });
+        user.auth_info = Some(kube::config::AuthInfo {
+            token: Some(token.trim().to_owned().into()),
+            ..Default::default()
+        });
     }
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;
@@ -96,7 +132,11 @@ pub async fn kubectl(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> R
 async fn kubectl_output(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> Result<Output> {
     use tokio::io::AsyncWriteExt;
     let mut command = tokio::process::Command::from(cluster.kubectl());
-    command.args(args).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .args(args)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let mut child = command.spawn()?;
     let mut pipe = child.stdin.take().context("no stdin")?;
     pipe.write_all(stdin.unwrap_or_default().as_bytes()).await?;
@@ -150,11 +190,17 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
 
     /// Starts a controller for the namespace, in this process.
     pub async fn start_controller(&mut self, change: impl FnOnce(&mut controller::Options)) -> Result<()> {
-        let mut options = controller::Options { namespace: Some(self.namespace.clone()), ..controller::Options::default() };
+        let mut options =
+            controller::Options { namespace: Some(self.namespace.clone()), ..controller::Options::default() };
         change(&mut options);
         let stop = CancellationToken::new();
         let registry = Registry::built_in(&Settings { pod_defaults: json!({"hostNetwork": true}) });
-        tokio::spawn(controller::run(controller_client(self.cluster).await?, registry, options, stop.clone()));
+        tokio::spawn(controller::run(
+            controller_client(self.cluster).await?,
+            registry,
+            options,
+            stop.clone(),
+        ));
         self.controller = Some(stop);
         Ok(())
     }
@@ -173,7 +219,8 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
 
     /// kubectl in this namespace, which must fail: its words.
     pub async fn kubectl_refuses(&self, args: &[&str]) -> Result<String> {
-        let output = kubectl_output(self.cluster, &[&["-n", self.namespace.as_str()], args].concat(), None).await?;
+        let output =
+            kubectl_output(self.cluster, &[&["-n", self.namespace.as_str()], args].concat(), None).await?;
         ensure!(!output.status.success(), "kubectl {} succeeded", args.join(" "));
         Ok(String::from_utf8(output.stderr)?)
     }
@@ -185,13 +232,20 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
 
     /// `kubectl apply` of a text that must be refused: its words.
     pub async fn apply_refuses(&self, yaml: &str) -> Result<String> {
-        let output = kubectl_output(self.cluster, &["-n", &self.namespace, "apply", "-f", "-"], Some(yaml)).await?;
+        let output =
+            kubectl_output(self.cluster, &["-n", &self.namespace, "apply", "-f", "-"], Some(yaml)).await?;
         ensure!(!output.status.success(), "it was accepted");
         Ok(String::from_utf8(output.stderr)?)
     }
 
     /// Applies an execution of that runner.
-    pub async fn run(&self, name: &str, runner: &str, args: Value, change: impl FnOnce(&mut Value)) -> Result<()> {
+    pub async fn run(
+        &self,
+        name: &str,
+        runner: &str,
+        args: Value,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<()> {
         self.apply(&execution(name, runner, args, change).to_string()).await.map(drop)
     }
 
@@ -200,7 +254,12 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
     }
 
     /// Waits until the execution is as wanted.
-    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&RunnerExecution) -> bool) -> Result<RunnerExecution> {
+    pub async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&RunnerExecution) -> bool,
+    ) -> Result<RunnerExecution> {
         let condition = |object: Option<&RunnerExecution>| object.is_some_and(&wanted);
         match tokio::time::timeout(PATIENCE, await_condition(self.executions(), name, condition)).await {
             Ok(found) => found?.context("it is gone"),
@@ -215,14 +274,19 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
     pub async fn ends(&self, name: &str, phase: Phase, reason: Reason) -> Result<RunnerExecution> {
         let end = self.until(name, "finished", |rex| has_condition(rex, "Finished", "True")).await?;
         let status = end.status.clone().unwrap_or_default();
-        ensure!((status.phase, status.reason) == (Some(phase), Some(reason)), "{name} ended otherwise: {status:#?}");
+        ensure!(
+            (status.phase, status.reason) == (Some(phase), Some(reason)),
+            "{name} ended otherwise: {status:#?}"
+        );
         check_consistency(&end)?;
         Ok(end)
     }
 
     /// Waits until an object is gone.
     pub async fn gone(&self, resource: &str, name: &str) -> Result<()> {
-        self.kubectl(&["wait", "--for=delete", "--timeout=80s", &format!("{resource}/{name}")]).await.map(drop)
+        self.kubectl(&["wait", "--for=delete", "--timeout=80s", &format!("{resource}/{name}")])
+            .await
+            .map(drop)
     }
 
     /// Whether an object exists.
@@ -267,13 +331,24 @@ pub fn message(rex: &RunnerExecution) -> String {
 /// Phase, conditions and times of a status never disagree.
 pub fn check_consistency(rex: &RunnerExecution) -> Result<()> {
     let status = rex.status.clone().unwrap_or_default();
-    let of = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_).map(|c| c.status.clone()).unwrap_or_default();
+    let of = |type_: &str| {
+        status.conditions.iter().find(|c| c.type_ == type_).map(|c| c.status.clone()).unwrap_or_default()
+    };
     let finished = status.phase.is_some_and(Phase::is_final);
     ensure!((of("Finished") == "True") == finished, "Finished disagrees with the phase: {status:#?}");
     ensure!((of("Reconciling") == "True") != finished, "Reconciling disagrees with the phase: {status:#?}");
-    ensure!((of("Succeeded") == "True") == (status.phase == Some(Phase::Succeeded)), "Succeeded disagrees: {status:#?}");
-    ensure!((of("Stalled") == "True") == (finished && status.phase != Some(Phase::Succeeded)), "Stalled disagrees: {status:#?}");
+    ensure!(
+        (of("Succeeded") == "True") == (status.phase == Some(Phase::Succeeded)),
+        "Succeeded disagrees: {status:#?}"
+    );
+    ensure!(
+        (of("Stalled") == "True") == (finished && status.phase != Some(Phase::Succeeded)),
+        "Stalled disagrees: {status:#?}"
+    );
     ensure!(status.completion_time.is_some() == finished, "completionTime disagrees: {status:#?}");
-    ensure!(status.observed_generation == rex.metadata.generation, "observedGeneration is behind: {status:#?}");
+    ensure!(
+        status.observed_generation == rex.metadata.generation,
+        "observedGeneration is behind: {status:#?}"
+    );
     Ok(())
 }

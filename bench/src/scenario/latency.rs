@@ -22,7 +22,8 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     world.generator.poisson(0..count, sizes.latency_rate).await?;
     let waited = world.recorder.until("all finished", sizes.limit(), |c| c.finished >= count).await;
     let after = world.readings(&running);
-    let mut outcome = Outcome::new("latency", format!("{} s at {}/s", sizes.latency_seconds, sizes.latency_rate), peer);
+    let mut outcome =
+        Outcome::new("latency", format!("{} s at {}/s", sizes.latency_seconds, sizes.latency_rate), peer);
     let marks = world.recorder.marks();
     outcome.set_latency("start", &marks, |m| m.created, |m| m.child);
     outcome.set_latency("release", &marks, |m| m.child, |m| m.released);

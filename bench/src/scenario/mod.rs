@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::{peers::Peer, results::Outcome, world::Bench};
@@ -10,6 +10,9 @@ use crate::{peers::Peer, results::Outcome, world::Bench};
 mod accounting;
 mod drain;
 mod latency;
+mod ramp;
+mod soak;
+mod state;
 
 /// A scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -18,8 +21,20 @@ pub enum Scenario {
     Accounting,
     /// Create → child and child's end → status, at an easy rate.
     Latency,
+    /// The bare client's best: drains at several concurrencies, over both versions of HTTP. Later scenarios use it.
+    Floor,
     /// Create many with no controller, then start it.
     Drain,
+    /// The same in several sizes.
+    Sizes,
+    /// More and more a second, until create → child takes too long.
+    Ramp,
+    /// Many finished and some running: coming up, idling, and coming up again after a kill.
+    State,
+    /// Updates of large children that matter to nobody.
+    Noise,
+    /// A steady load for long.
+    Soak,
     /// All of them.
     All,
 }
@@ -45,9 +60,71 @@ pub struct Sizes {
     /// About how many bytes of arguments an execution has.
     #[arg(long, default_value_t = 1024)]
     pub args_bytes: usize,
+    /// Floor: how many executions.
+    #[arg(long, default_value_t = 2000)]
+    pub floor_executions: usize,
+    /// Sizes: how many executions of how many bytes of arguments.
+    #[arg(long, value_delimiter = ',', default_value = "100x1024,1000x1024,10000x1024,500x102400")]
+    pub size_cases: Vec<SizeCase>,
+    /// Ramp: how long a step is, in seconds.
+    #[arg(long, default_value_t = 20)]
+    pub ramp_seconds: u32,
+    /// Ramp: how many a second at first.
+    #[arg(long, default_value_t = 20.0)]
+    pub ramp_from: f64,
+    /// Ramp: how many a second at most.
+    #[arg(long, default_value_t = 400.0)]
+    pub ramp_to: f64,
+    /// State: how many finished executions.
+    #[arg(long, default_value_t = 10_000)]
+    pub state_finished: usize,
+    /// State: how many running executions.
+    #[arg(long, default_value_t = 1000)]
+    pub state_running: usize,
+    /// State: how long idling is measured, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub state_idle_seconds: u32,
+    /// Noise: how many children.
+    #[arg(long, default_value_t = 20)]
+    pub noise_children: usize,
+    /// Noise: how large they are, in bytes.
+    #[arg(long, default_value_t = 102_400)]
+    pub noise_bytes: usize,
+    /// Noise: how many updates a second.
+    #[arg(long, default_value_t = 100.0)]
+    pub noise_rate: f64,
+    /// Noise: how long, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub noise_seconds: u32,
+    /// Soak: how long, in seconds.
+    #[arg(long, default_value_t = 3600)]
+    pub soak_seconds: u32,
+    /// Soak: how many a second.
+    #[arg(long, default_value_t = 40.0)]
+    pub soak_rate: f64,
     /// How long a run may take, in seconds, before it is given up.
     #[arg(long, default_value_t = 900)]
     pub limit: u64,
+}
+
+/// One size of a drain, written as `executions x bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeCase {
+    /// How many executions.
+    pub executions: usize,
+    /// About how many bytes of arguments each.
+    pub args_bytes: usize,
+}
+
+impl std::str::FromStr for SizeCase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text}: write executions x bytes, such as 1000x1024");
+        let (executions, args_bytes) = text.split_once('x').ok_or_else(wrong)?;
+        let number = |text: &str| text.trim().parse().map_err(|_| wrong());
+        Ok(Self { executions: number(executions)?, args_bytes: number(args_bytes)? })
+    }
 }
 
 impl Sizes {
@@ -57,12 +134,22 @@ impl Sizes {
 }
 
 impl Scenario {
+    /// Each scenario, in the order in which all are run.
+    const EACH: [Self; 9] = [
+        Self::Floor,
+        Self::Accounting,
+        Self::Latency,
+        Self::Drain,
+        Self::Ramp,
+        Self::State,
+        Self::Noise,
+        Self::Sizes,
+        Self::Soak,
+    ];
+
     /// What this stands for.
     pub fn each(self) -> Vec<Self> {
-        match self {
-            Self::All => vec![Self::Accounting, Self::Latency, Self::Drain],
-            one => vec![one],
-        }
+        if self == Self::All { Self::EACH.to_vec() } else { vec![self] }
     }
 
     /// Its name in tables and files.
@@ -70,27 +157,55 @@ impl Scenario {
         match self {
             Self::Accounting => "accounting",
             Self::Latency => "latency",
+            Self::Floor => "floor",
             Self::Drain => "drain",
+            Self::Sizes => "sizes",
+            Self::Ramp => "ramp",
+            Self::State => "state",
+            Self::Noise => "noise",
+            Self::Soak => "soak",
             Self::All => "all",
         }
     }
 
-    /// Whether it says anything about that peer.
-    pub fn suits(self, peer: Peer) -> bool {
-        match self {
-            Self::Accounting | Self::Latency => peer.is_reactive(),
-            Self::Drain | Self::All => true,
-        }
+    /// Which of these peers it says anything about.
+    pub fn suited(self, peers: &[Peer]) -> Vec<Peer> {
+        let suits = |peer: &Peer| match self {
+            Self::Accounting | Self::Latency | Self::Ramp | Self::Soak => peer.is_reactive(),
+            Self::State | Self::Noise => matches!(peer, Peer::Ours | Peer::GoTuned | Peer::GoDefault),
+            Self::Floor => *peer == Peer::Floor,
+            Self::Drain | Self::Sizes | Self::All => true,
+        };
+        peers.iter().copied().filter(suits).collect()
     }
 
-    /// Runs it once with one peer.
-    pub async fn run(self, bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<Outcome>> {
-        match self {
-            Self::Accounting => accounting::run(bench, sizes, peer).await,
-            Self::Latency => latency::run(bench, sizes, peer).await,
-            Self::Drain => drain::run(bench, sizes, peer).await,
-            Self::All => Ok(Vec::new()),
+    /// Runs it once with each of these peers, in this order; `tell` hears who is next.
+    pub async fn run(
+        self,
+        bench: &Bench,
+        sizes: &Sizes,
+        peers: &[Peer],
+        tell: impl Fn(Peer),
+    ) -> Result<Vec<Outcome>> {
+        if self == Self::State {
+            return Box::pin(state::run(bench, sizes, peers)).await;
         }
-        .map(|outcomes| outcomes.into_iter().collect())
+        let mut outcomes = Vec::new();
+        for &peer in peers {
+            tell(peer);
+            let new = match self {
+                Self::Accounting => Box::pin(accounting::run(bench, sizes, peer)).await,
+                Self::Latency => Box::pin(latency::run(bench, sizes, peer)).await,
+                Self::Floor => Box::pin(drain::floor(bench, sizes)).await,
+                Self::Drain => Box::pin(drain::run(bench, sizes, peer)).await,
+                Self::Sizes => Box::pin(drain::sweep(bench, sizes, peer)).await,
+                Self::Ramp => Box::pin(ramp::run(bench, sizes, peer)).await,
+                Self::Noise => Box::pin(state::noise(bench, sizes, peer)).await,
+                Self::Soak => Box::pin(soak::run(bench, sizes, peer)).await,
+                Self::State | Self::All => Ok(Vec::new()),
+            };
+            outcomes.extend(new.with_context(|| format!("{} {}", self.name(), peer.name()))?);
+        }
+        Ok(outcomes)
     }
 }
