@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// One JSON line per answered request, written before the answer; a watch has a second line, at its
-    /// start. Empty of file when auditing is off.
+    /// start. There is none when auditing is off.
     pub fn audit_log(&self) -> PathBuf {
         self.folder.audit_log()
     }

@@ -36,6 +36,8 @@
 //! - The control plane and Argo need no root; pods do. Root serves the API on port 443, others on 6443.
 //! - kube-controller-manager looks for new kinds every 30 s: until then its garbage collector does not
 //!   know the owners and dependents of a kind whose CRD has just been made.
+//! - Raising a running control plane to Argo takes the API server some 20 CPU seconds more than asking for
+//!   Argo from the start, when its CRDs are put into etcd beforehand.
 //! - kubelet sets a few kernel settings (`vm.overcommit_memory`, `kernel.panic`, …) and leaves them.
 //!
 //! # The parts

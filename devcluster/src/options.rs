@@ -38,7 +38,7 @@ pub struct Options {
     pub audit: bool,
     /// Whether etcd syncs each write to disk. Without it figures are better than a real cluster's.
     pub etcd_fsync: bool,
-    /// Images to have beside busybox (also named alpine), pause and argoexec; needs [`Level::Pods`].
+    /// Images to have beside busybox (also named busybox:1 and alpine), pause and argoexec; needs [`Level::Pods`].
     pub images: Vec<Image>,
 }
 
