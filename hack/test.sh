@@ -34,6 +34,7 @@ layer "control plane" cargo test -p runner-controller --test control_plane
 layer "argo" cargo test -p runner-controller --test argo
 layer "pods" cargo test -p runner-controller --test pods
 layer "devcluster" cargo test -p devcluster
+layer "faultproxy" cargo test -p faultproxy
 
 printf '\nall layers: %s s\n' $((SECONDS - started))
 exit $failed

@@ -17,5 +17,6 @@ pub mod controller;
 pub mod crd;
 pub mod duration;
 pub mod logging;
+pub mod message;
 pub mod reason;
 pub mod runners;

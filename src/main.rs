@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use runner_controller::{
     controller::{self, Options},
     crd, duration, logging,
-    runners::{Registry, Settings},
+    runners::{Registry, Settings, job::Job},
 };
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,8 +81,9 @@ async fn run(settings: Run) -> Result<(), Box<dyn Error>> {
     // What to do about a failure is decided per execution; a hidden retry would only delay that.
     config.default_retry = false;
     let client = kube::Client::try_from(config)?;
-    let registry =
-        Registry::built_in(&Settings { pod_defaults: read_pod_defaults(settings.pod_defaults.as_deref())? });
+    let pod_defaults = read_pod_defaults(settings.pod_defaults.as_deref())?;
+    Job::check_pod_defaults(&pod_defaults)?;
+    let registry = Registry::built_in(&Settings { pod_defaults });
     let options = Options {
         namespace: settings.namespace,
         concurrency: settings.concurrency,

@@ -568,9 +568,16 @@ async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully(
     })
     .await?;
     ensure!(get("/healthz").await?.0 == 200, "not healthy");
-    ensure!(get("/metrics").await?.1.contains("runner_controller_reconcile_total") || get("/metrics").await?.1.contains("# EOF"), "no metrics");
+    ensure!(
+        get("/metrics").await?.1.contains("runner_controller_reconcile_total")
+            || get("/metrics").await?.1.contains("# EOF"),
+        "no metrics"
+    );
     let pid = process.id().unwrap().to_string();
-    ensure!(tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await?.success(), "no signal");
+    ensure!(
+        tokio::process::Command::new("kill").args(["-TERM", &pid]).status().await?.success(),
+        "no signal"
+    );
     let status = tokio::time::timeout(std::time::Duration::from_secs(10), process.wait()).await??;
     ensure!(status.success(), "it ended with {status}");
     Ok(())

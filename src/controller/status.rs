@@ -18,12 +18,11 @@ use super::{
 };
 use crate::{
     crd::{DryRunResult, Phase, ResourceRef, RunnerExecutionStatus, conditions},
+    message::{self, cut},
     reason::Reason,
     runners::Observation,
 };
 
-/// A message's limit in bytes.
-const MAX_MESSAGE: usize = 1024;
 /// An output's limit in bytes of JSON: etcd and every watcher carry it along.
 const MAX_OUTPUT: usize = 16 * 1024;
 /// The limit of a dry run's rendered object in bytes of JSON.
@@ -263,7 +262,7 @@ fn set(
     now: Timestamp,
 ) {
     let generation = execution.metadata.generation;
-    let message = cut(&message, MAX_MESSAGE);
+    let message = cut(&message, message::MAX);
     let (accepted, accepted_reason) = acceptance(status, phase, reason);
     let succeeded = match phase {
         Phase::Succeeded => "True",
@@ -348,13 +347,4 @@ fn object(status: &RunnerExecutionStatus) -> Map<String, Value> {
 /// Times in a status have whole seconds, like every metav1.Time.
 fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-/// At most `max` bytes of a text, never within a character.
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    format!("{}…", text.get(..end).unwrap_or_default())
 }

@@ -180,8 +180,16 @@ where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let label = ResourceLabel { resource: resource.into() };
-    let fresh =
-        move || watcher(api.clone(), config.clone()).default_backoff().take_until(tokio::time::sleep(resync));
+    let fresh = move || {
+        watcher(api.clone(), config.clone())
+            .default_backoff()
+            .take_until(tokio::time::sleep(resync))
+            // kube-runtime 5.0 begins such a watch again from the version that is gone, for ever.
+            .scan(false, |gone, item| {
+                let ended = std::mem::replace(gone, is_gone(&item));
+                std::future::ready((!ended).then_some(item))
+            })
+    };
     let items = futures::stream::repeat_with(fresh).flatten();
     let mut failing = false;
     items.filter_map(move |item| {
@@ -204,6 +212,11 @@ where
         };
         std::future::ready(event)
     })
+}
+
+/// Whether a watch cannot go on from the version it is at.
+fn is_gone<K>(item: &Result<Event<K>, watcher::Error>) -> bool {
+    matches!(item, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410)
 }
 
 /// An error's words, without any that an object might have in it.

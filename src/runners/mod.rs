@@ -255,4 +255,4 @@ pub struct Settings {
 }
 
 /// How long a child may wait for something of the cluster's before the run fails, unless the operator says otherwise.
-pub const DEFAULT_START_GRACE: Duration = Duration::from_secs(120);
+pub const DEFAULT_START_GRACE: Duration = Duration::from_mins(2);

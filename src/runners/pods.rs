@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 
+use crate::message::{self, cut};
 use k8s_openapi::{
     api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -13,8 +14,6 @@ use k8s_openapi::{
 
 use crate::reason::Reason;
 
-/// The longest message, in bytes.
-pub(crate) const MAX_MESSAGE: usize = 1024;
 /// The longest part of a message that is not ours: what a kubelet or a container said. Leaves room for the advice.
 const MAX_QUOTE: usize = 560;
 
@@ -105,7 +104,7 @@ fn trouble_of(pod: &Pod) -> Option<Trouble> {
             namespace(pod)
         )
     };
-    Some(Trouble { reason, message: clip(message, MAX_MESSAGE), since: stands_since(pod) })
+    Some(Trouble { reason, message: cut(&message, message::MAX), since: stands_since(pod) })
 }
 
 /// Whether a container of the work itself runs: nobody may end that for the sake of another one that does not.
@@ -125,7 +124,7 @@ fn unschedulable(pod: &Pod, condition: &PodCondition) -> Option<Trouble> {
         quoted(condition.message.as_deref())
     );
     let since = condition.last_transition_time.clone().or_else(|| stands_since(pod));
-    Some(Trouble { reason: Reason::Unschedulable, message: clip(message, MAX_MESSAGE), since })
+    Some(Trouble { reason: Reason::Unschedulable, message: cut(&message, message::MAX), since })
 }
 
 /// What a kubelet's word for a waiting container means; none for those that pass by themselves
@@ -183,7 +182,7 @@ fn failure_of(pod: &Pod) -> Option<Failure> {
             namespace(pod)
         ),
     }))
-    .map(|failure| Failure { message: clip(failure.message, MAX_MESSAGE), ..failure })
+    .map(|failure| Failure { message: cut(&failure.message, message::MAX), ..failure })
 }
 
 /// The container that failed first: what else ended later, ended because of it. Init containers come first.
@@ -312,21 +311,7 @@ pub(crate) fn quoted(said: Option<&str>) -> String {
     let words: Vec<&str> =
         said.unwrap_or_default().split(|c: char| c.is_whitespace() || c.is_control()).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    if line.is_empty() { line } else { format!(": {}", clip(line, MAX_QUOTE)) }
-}
-
-/// The text, cut to `limit` bytes at most, between characters, with an ellipsis where something is missing.
-pub(crate) fn clip(mut text: String, limit: usize) -> String {
-    const ELLIPSIS: &str = "…";
-    if text.len() > limit {
-        let mut end = limit.saturating_sub(ELLIPSIS.len());
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push_str(ELLIPSIS);
-    }
-    text
+    if line.is_empty() { line } else { format!(": {}", cut(&line, MAX_QUOTE)) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::message::nearest;
 use serde_json::Value;
 
 use super::super::Problem;
@@ -140,17 +141,9 @@ pub(super) fn for_each_text<'a>(value: &'a Value, at: &Path, visit: &mut dyn FnM
 
 /// What to write instead of a name that does not exist: the nearest one there is, or a few of them.
 pub(super) fn instead<'a>(name: &str, there_are: impl Iterator<Item = &'a str>) -> String {
-    const MOST_COMPARED: usize = 1000;
     const MOST_LISTED: usize = 5;
-    let names: Vec<&str> = there_are.take(MOST_COMPARED).collect();
-    let within = name.len() / 3;
-    let nearest = names
-        .iter()
-        .filter(|known| known.len().abs_diff(name.len()) <= within && name.len() <= MOST_ECHO)
-        .map(|known| (strsim::damerau_levenshtein(&fold(name), &fold(known)), known))
-        .filter(|(distance, _)| *distance <= within)
-        .min_by_key(|(distance, _)| *distance);
-    if let Some((_, known)) = nearest {
+    let names: Vec<&str> = there_are.collect();
+    if let Some(known) = nearest(name, names.iter().copied()) {
         return format!("did you mean `{}`?", Echo(known));
     }
     if names.is_empty() {

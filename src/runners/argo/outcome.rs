@@ -2,6 +2,7 @@
 //!
 //! In: the Workflow as JSON, of any shape. Out: an [`Observation`]. Pure.
 
+use crate::message::{self, cut};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,6 @@ use super::{
 use crate::reason::Reason;
 
 /// How long a message may be, in bytes.
-const LONGEST_MESSAGE: usize = 1024;
 /// How much of that another program's message may take.
 const LONGEST_QUOTE: usize = 600;
 
@@ -26,7 +26,7 @@ pub(super) fn interpret(workflow: &Value) -> Observation {
         Some("Succeeded") => Observation::Succeeded {
             progress,
             output: output(status),
-            message: cut(text(status, "message").unwrap_or_default(), LONGEST_MESSAGE),
+            message: cut(text(status, "message").unwrap_or_default(), message::MAX),
         },
         Some("Failed") => failed(Reason::WorkflowFailed, workflow, nodes, progress),
         Some("Error") => failed(Reason::WorkflowError, workflow, nodes, progress),
@@ -63,7 +63,7 @@ fn failed(reason: Reason, workflow: &Value, nodes: Nodes<'_>, progress: Option<S
             said.unwrap_or("Argo gives no reason: look into the log of its workflow-controller").to_owned()
         }
     };
-    Observation::Failed { reason, message: cut(&message, LONGEST_MESSAGE), progress }
+    Observation::Failed { reason, message: cut(&message, message::MAX), progress }
 }
 
 /// Names the step that failed, why, and where to look.
@@ -102,7 +102,7 @@ fn waiting(workflow: &Value, nodes: Nodes<'_>) -> Option<Observation> {
     let message = format!("step `{}`{pod} cannot start: {why}; {advice}", Echo(node.display_name()));
     Some(Observation::Waiting {
         reason,
-        message: cut(&message, LONGEST_MESSAGE),
+        message: cut(&message, message::MAX),
         since: time(node.started_at()),
     })
 }
@@ -135,14 +135,4 @@ fn obstacle(message: &str) -> Option<(Reason, &'static str)> {
 
 fn time(text: Option<&str>) -> Option<Time> {
     text?.parse::<Timestamp>().ok().map(Time)
-}
-
-/// The text, up to so many bytes and never in the middle of a letter.
-fn cut(text: &str, most: usize) -> String {
-    let text = text.trim();
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(most.saturating_sub('…'.len_utf8()));
-    format!("{}…", text.get(..end).unwrap_or_default())
 }

@@ -2,12 +2,13 @@
 //!
 //! Input: the events about the Job. Output: what the API server said to the Job controller, and what to do. Pure.
 
+use crate::message::{self, cut};
 use k8s_openapi::{api::core::v1::Event, apimachinery::pkg::apis::meta::v1::Time};
 use serde_json::Value;
 
 use crate::{
     reason::Reason,
-    runners::pods::{MAX_MESSAGE, Trouble, clip, quoted},
+    runners::pods::{Trouble, quoted},
 };
 
 /// What keeps the Job controller from creating pods; none if no event says so, or if it could since.
@@ -35,7 +36,7 @@ pub(super) fn trouble(child: &Value, events: &[Event]) -> Option<Trouble> {
     let said =
         said.trim_start_matches("(combined from similar events): ").trim_start_matches("Error creating: ");
     let message = format!("no pod can be created for Job {name}{}; {advice}", quoted(Some(said)));
-    Some(Trouble { reason, message: clip(message, MAX_MESSAGE), since })
+    Some(Trouble { reason, message: cut(&message, message::MAX), since })
 }
 
 /// What the API server's words mean, and what to do about it. They are stable: each is a format string of an

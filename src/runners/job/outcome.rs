@@ -4,6 +4,7 @@
 //! Reads leniently: what is missing or of another type counts as absent, and an end is believed only from the
 //! conditions Complete and Failed. SuccessCriteriaMet and FailureTarget announce an end while pods still run.
 
+use crate::message::{self, cut};
 use serde_json::Value;
 
 use super::creation;
@@ -11,7 +12,7 @@ use crate::{
     reason::Reason,
     runners::{
         Evidence, Glance, Observation,
-        pods::{self, Failure, MAX_MESSAGE, clip, quoted},
+        pods::{self, Failure, quoted},
     },
 };
 
@@ -48,7 +49,7 @@ pub(super) fn interpret(evidence: &Evidence) -> Observation {
         }
         Glance::Ended { succeeded: false } => {
             let Failure { reason, message } = failure(evidence, status);
-            Observation::Failed { reason, message: clip(message, MAX_MESSAGE), progress }
+            Observation::Failed { reason, message: cut(&message, message::MAX), progress }
         }
         Glance::Underway | Glance::Doubtful => {
             let trouble = if is_held(status) {
@@ -124,7 +125,7 @@ fn pod_named_in(all: &[k8s_openapi::api::core::v1::Pod], said: Option<&str>) -> 
 fn untold(child: &Value, why: &str, said: Option<&str>) -> Failure {
     let name = child.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let namespace = child.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
-    let why = if why.is_empty() { String::new() } else { format!(" ({})", clip(why.to_owned(), 80)) };
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", cut(why, 80)) };
     let restarts =
         child.pointer("/spec/template/spec/restartPolicy").and_then(Value::as_str) == Some("OnFailure");
     let hint = if restarts {
@@ -145,7 +146,7 @@ fn others(status: &Value) -> String {
     let failed = count(status, "failed");
     let pods = if failed > 1 { format!(" ({failed} pods failed, this one last)") } else { String::new() };
     match text(status, "failedIndexes").filter(|indexes| !indexes.is_empty()) {
-        Some(indexes) => format!("{pods}; failed indexes: {}", clip(indexes.to_owned(), 80)),
+        Some(indexes) => format!("{pods}; failed indexes: {}", cut(indexes, 80)),
         None => pods,
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::runners::Problem;
+use crate::{
+    message::{cut, nearest},
+    runners::Problem,
+};
 
 /// The longest name that is repeated.
 const MAX_NAME: usize = 80;
@@ -17,7 +20,7 @@ pub(super) fn problem(path: &str, what: impl Into<String>) -> Problem {
 /// A name as it may be repeated: on one line, and not endless.
 pub(super) fn name(key: &str) -> String {
     let clean: String = key.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    crate::runners::pods::clip(clean, MAX_NAME)
+    cut(&clean, MAX_NAME)
 }
 
 /// What a value is, without the value.
@@ -36,24 +39,9 @@ pub(super) fn kind(value: &Value) -> &'static str {
 /// The nearest of the known names, or all of them if they are few.
 pub(super) fn advice<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    match nearest(key, &known) {
+    match nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.len() <= MAX_OFFERED => format!("write one of: {}", known.join(", ")),
         None => "remove it, or check its spelling and its indentation".to_owned(),
     }
-}
-
-/// The name that was probably meant: up to a third of its letters may differ.
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    // The distance takes time by both lengths; nothing that long is near anyway.
-    if key.len() > MAX_NAME {
-        return None;
-    }
-    let lower = key.to_lowercase();
-    known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), *name))
-        .filter(|(distance, name)| distance * 3 <= name.len())
-        .min()
-        .map(|(_, name)| name)
 }
