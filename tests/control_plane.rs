@@ -582,3 +582,105 @@ async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully(
     ensure!(status.success(), "it ended with {status}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_past_the_schema_is_refused_by_the_controller_and_disturbs_nobody() -> Result<()> {
+    // A cluster of its own, since the CRD is loosened for a while.
+    let cluster =
+        devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("loose"), Level::ControlPlane))
+            .await?;
+    let cluster: &'static devcluster::Cluster = Box::leak(Box::new(cluster));
+    common::install(cluster).await?;
+    let mut env = Env::without_controller(cluster).await?;
+    let loose = json!([
+        {"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        {"op": "remove", "path": "/spec/versions/0/selectableFields"},
+    ]);
+    env.kubectl(&[
+        "patch",
+        "crd",
+        "runnerexecutions.core.projectvoltron.dev",
+        "--type=json",
+        "-p",
+        &loose.to_string(),
+    ])
+    .await?;
+    let bad = [
+        ("/context/timeout", json!("5s-3s")),
+        ("/context/timeout", json!("1h-1m")),
+        ("/context/timeout", json!("99999999999999999999999999h")),
+        ("/context/timeout", json!("18446744073709551615s1s")),
+        ("/context/timeout", json!("")),
+        ("/context/timeout", json!("-5s")),
+        ("/context/timeout", json!("1d")),
+        ("/context/timeout", json!(30)),
+        ("/context/timeout", json!("s".repeat(10_000))),
+        ("/context/name", json!("ñ")),
+        ("/context/name", json!("a".repeat(64))),
+        ("/context/dryRun", json!("true")),
+        ("/context/platform", json!({})),
+        ("/context/platform/namespace", json!("a\r\nImpersonate-Group: system:masters")),
+        ("/context/platform/serviceAccountName", json!("a\r\nImpersonate-Group: system:masters")),
+        ("/context/platform/serviceAccountName", json!("system:admin")),
+        ("/args", json!("text")),
+        ("/args", json!([1])),
+        ("/runner", json!(7)),
+    ];
+    for (number, (path, value)) in bad.iter().enumerate() {
+        let object = execution(&format!("bad-{number}"), "job", endless(), |spec| {
+            let (parent, field) = path.rsplit_once('/').unwrap();
+            spec.pointer_mut(parent).unwrap()[field] = value.clone();
+        });
+        // The API server takes a moment to serve the loosened schema.
+        let mut tries = 0;
+        while let Err(error) = env.apply(&object.to_string()).await {
+            tries += 1;
+            ensure!(tries < 100, "{path}: {error}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    common::install(cluster).await?;
+    env.start_controller(|_| ()).await?;
+    env.run("good", "job", endless(), |_| ()).await?;
+    running(&env, "good").await?;
+    for (number, (path, value)) in bad.iter().enumerate() {
+        let rex = format!("rex/bad-{number}");
+        env.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s", &rex])
+            .await
+            .map_err(|e| e.context(format!("{path}={value}")))?;
+        let reason = env.kubectl(&["get", &rex, "-o", "jsonpath={.status.reason}"]).await?;
+        ensure!(matches!(reason.as_str(), "InvalidSpec" | "InvalidArgs"), "{path}={value}: {reason}");
+    }
+    let jobs = env.kubectl(&["get", "jobs", "-o", "name"]).await?;
+    ensure!(jobs.trim() == "job.batch/good", "made: {jobs}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_controllers_at_once_start_everything_once() -> Result<()> {
+    let mut env = Env::new(Level::ControlPlane).await?;
+    for _ in 0..2 {
+        env.start_another_controller().await?;
+    }
+    let count = 30;
+    for number in 0..count {
+        env.run(&format!("a{number}"), "job", endless(), |spec| spec["context"]["timeout"] = json!("5s"))
+            .await?;
+    }
+    for number in 0..count {
+        env.ends(&format!("a{number}"), Phase::Failed, Reason::TimedOut).await?;
+    }
+    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
+    let created = audit
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|e| {
+            e["verb"] == "create"
+                && e["objectRef"]["resource"] == "jobs"
+                && e["objectRef"]["namespace"] == env.namespace.as_str()
+        })
+        .filter(|e| e["responseStatus"]["code"] == 201)
+        .count();
+    ensure!(created == count, "{created} Jobs were made for {count} executions");
+    Ok(())
+}

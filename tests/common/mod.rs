@@ -37,7 +37,7 @@ pub struct Env {
     pub cluster: &'static Cluster,
     pub client: Client,
     pub namespace: String,
-    controller: Option<CancellationToken>,
+    controllers: Vec<CancellationToken>,
 }
 
 /// The folder of a shared cluster. Short, since sockets lie in it.
@@ -100,8 +100,8 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A client with the token of the controller's ServiceAccount.
-pub async fn controller_client(cluster: &Cluster) -> Result<Client> {
+/// The access of the controller's ServiceAccount, by its token.
+pub async fn controller_config(cluster: &Cluster) -> Result<Config> {
     let token = kubectl(
         cluster,
         &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"],
@@ -117,7 +117,7 @@ pub async fn controller_client(cluster: &Cluster) -> Result<Client> {
     }
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }
 
 /// Runs kubectl as the administrator; fails with its words if it does.
@@ -164,7 +164,7 @@ impl Env {
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let spec: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &spec).await?;
-        let env = Self { cluster, client, namespace, controller: None };
+        let env = Self { cluster, client, namespace, controllers: Vec::new() };
         env.kubectl(&["create", "serviceaccount", "deployer"]).await?;
         env.apply(&format!(
             r"
@@ -196,20 +196,23 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
         let stop = CancellationToken::new();
         let registry = Registry::built_in(&Settings { pod_defaults: json!({"hostNetwork": true}) });
         tokio::spawn(controller::run(
-            controller_client(self.cluster).await?,
+            Client::try_from(controller_config(self.cluster).await?)?,
             registry,
             options,
             stop.clone(),
         ));
-        self.controller = Some(stop);
+        self.controllers.push(stop);
         Ok(())
     }
 
-    /// Stops the controller gracefully.
+    /// Starts one more, which knows nothing of the others.
+    pub async fn start_another_controller(&mut self) -> Result<()> {
+        self.start_controller(|_| ()).await
+    }
+
+    /// Stops all controllers gracefully.
     pub fn stop_controller(&mut self) {
-        if let Some(stop) = self.controller.take() {
-            stop.cancel();
-        }
+        self.controllers.drain(..).for_each(|stop| stop.cancel());
     }
 
     /// kubectl in this namespace, which must succeed.

@@ -1,0 +1,188 @@
+//! The crash matrix: the real controller, as a process, between a fault proxy and a real API server with the real
+//! Job controller and the real Argo. A first run learns the requests and watch events of a scenario; then each of
+//! them is made to go wrong in every way, and what the API server saw from first to last is checked.
+//!
+//! `CRASH_MATRIX=full` takes every fault; otherwise a part of them that fits into CI. A further runner is one more
+//! line in [`scenario::ALL`].
+
+#[path = "../common/mod.rs"]
+mod common;
+mod history;
+mod point;
+mod scenario;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use faultproxy::{Action, Answer, EventAction, EventRule, Plan, Point, Rule, Signal, Trace, Until, Verb};
+use futures::{StreamExt, stream};
+
+use crate::{
+    point::{House, Run},
+    scenario::Scenario,
+};
+
+/// How many points are tried at the same time.
+const AT_ONCE: usize = 6;
+/// The least numbers of points, bounded and full: they may grow, not shrink.
+const LEAST: (usize, usize) = (250, 1200);
+
+/// One thing that goes wrong in one scenario.
+struct Case {
+    scenario: &'static Scenario,
+    fault: &'static str,
+    at: String,
+    plan: Plan,
+}
+
+fn full() -> bool {
+    std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_goes_wrong_the_work_runs_once_and_its_result_is_told() -> Result<()> {
+    let began = Instant::now();
+    let house = Arc::new(House::open().await?);
+    let mut cases = Vec::new();
+    for scenario in scenario::ALL {
+        let learned = Run::new(Arc::clone(&house), scenario, Plan::none()).await?.through().await;
+        let learned = learned.with_context(|| format!("{}: without any fault", scenario.name))?;
+        cases.extend(faults(scenario, &learned.trace));
+    }
+    let total = cases.len();
+    let least = if full() { LEAST.1 } else { LEAST.0 };
+    println!("{total} points");
+    let results: Vec<(Case, Result<bool>)> = stream::iter(cases)
+        .map(|case| {
+            let house = Arc::clone(&house);
+            async move {
+                let result = tokio::spawn(try_point(house, case.scenario, case.plan.clone())).await;
+                (case, result.unwrap_or_else(|panic| Err(panic.into())))
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    house.check_audit().await?;
+    report(&results, began.elapsed());
+    ensure!(total >= least, "only {total} points instead of {least}");
+    let failed = results.iter().filter(|(_, result)| result.is_err()).count();
+    ensure!(failed == 0, "{failed} of {total} points failed");
+    let idle = results.iter().filter(|(_, result)| matches!(result, Ok(false))).count();
+    ensure!(idle * 20 <= total, "in {idle} of {total} points the fault never came up");
+    Ok(())
+}
+
+/// Whether the fault came up at all: where it did not, nothing is proved.
+async fn try_point(house: Arc<House>, scenario: &'static Scenario, plan: Plan) -> Result<bool> {
+    let shown = Run::new(house, scenario, plan).await?.through().await?;
+    Ok(shown.trace.faults() > 0)
+}
+
+/// Every fault at every request and every event of a run without faults.
+fn faults(scenario: &'static Scenario, trace: &Trace) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add =
+        |fault: &'static str, at: String, plan: Plan| cases.push(Case { scenario, fault, at, plan });
+    // What a controller does at its start, and again by its own clock, is the same in every scenario.
+    let own = trace
+        .requests
+        .iter()
+        .filter(|r| !matches!(r.call.key.verb, Verb::List | Verb::Watch) && r.call.key.resource != "events");
+    for record in own {
+        let at = record.call.key.to_string();
+        for (fault, action) in request_faults() {
+            add(fault, at.clone(), Plan::none().with(Rule { per_object: false, ..record.rule(action) }));
+        }
+    }
+    for event in trace.events.iter().filter(|e| !e.name.is_empty() && e.event != "BOOKMARK") {
+        let Some(watch) = trace.requests.iter().find(|r| r.seq == event.watch) else { continue };
+        for (fault, action) in event_faults() {
+            let rule: EventRule = event.rule(&watch.call, action);
+            add(
+                fault,
+                format!("{} {} #{}", event.event, event.kind, event.nth),
+                Plan::none().with_event(rule),
+            );
+        }
+    }
+    cases
+}
+
+fn request_faults() -> Vec<(&'static str, Action)> {
+    let kill = |signal, point| Action::Kill { signal, point };
+    let mut faults = vec![
+        ("kill -9 before", kill(Signal::Kill, Point::BeforeApply)),
+        ("kill -9 applied", kill(Signal::Kill, Point::AfterApply)),
+        ("kill -9 after", kill(Signal::Kill, Point::AfterReply)),
+        ("reply lost", Action::drop_reply()),
+        ("503 though applied", Action::answer_applied(503)),
+        ("409", Action::answer(409)),
+        ("arrives late", Action::Zombie { until: Until::Ms(1500) }),
+    ];
+    if full() {
+        faults.extend([
+            ("SIGTERM before", kill(Signal::Term, Point::BeforeApply)),
+            ("SIGTERM applied", kill(Signal::Term, Point::AfterApply)),
+            ("SIGTERM after", kill(Signal::Term, Point::AfterReply)),
+            ("connection refused", Action::Close { applied: false, reset: true }),
+            ("401", Action::answer(401)),
+            ("403", Action::answer(403)),
+            ("429", Action::Answer(Answer { code: 429, retry_after: Some("1".into()), ..Answer::default() })),
+            ("500", Action::answer(500)),
+            ("500 though applied", Action::answer_applied(500)),
+            ("503", Action::answer(503)),
+            ("504 though applied", Action::answer_applied(504)),
+            ("delayed", Action::Delay { until: Until::Ms(1500), point: Point::AfterApply }),
+            ("truncated", Action::Truncate { bytes: 20, clean: true }),
+            ("hangs", Action::Hang { applied: true }),
+        ]);
+    }
+    faults
+}
+
+fn event_faults() -> Vec<(&'static str, EventAction)> {
+    let mut faults = vec![
+        ("event dropped", EventAction::Drop),
+        ("event held", EventAction::Hold { until: Until::Ms(1500) }),
+    ];
+    if full() {
+        faults.extend([
+            ("event twice", EventAction::Duplicate { times: 1 }),
+            ("older event again", EventAction::Replay { back: 1, instead: false }),
+            ("410", EventAction::Error { code: 410 }),
+            ("watch cut", EventAction::Cut { clean: false }),
+        ]);
+    }
+    faults
+}
+
+fn report(results: &[(Case, Result<bool>)], took: Duration) {
+    let mut rows: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
+    for (case, result) in results {
+        let row = rows.entry(case.fault).or_default();
+        row.0 += 1;
+        row.1 += usize::from(matches!(result, Ok(true)));
+        row.2 += usize::from(matches!(result, Ok(false)));
+        if let Err(error) = result {
+            println!("FAILED {} | {} | {}: {error:#}", case.scenario.name, case.fault, case.at);
+        }
+    }
+    println!("{:<22} {:>6} {:>6} {:>14}", "fault", "points", "passed", "never came up");
+    for (fault, (points, passed, idle)) in &rows {
+        println!("{fault:<22} {points:>6} {passed:>6} {idle:>14}");
+    }
+    let doubles = results
+        .iter()
+        .filter(|(_, r)| r.as_ref().is_err_and(|e| format!("{e:#}").contains(history::DOUBLE)))
+        .count();
+    let lost = results
+        .iter()
+        .filter(|(_, r)| r.as_ref().is_err_and(|e| format!("{e:#}").contains(point::LOST)))
+        .count();
+    println!("crash matrix: {} points, {doubles} doubles, {lost} lost, {} s", results.len(), took.as_secs());
+}

@@ -1,0 +1,143 @@
+//! The scenarios: what is run, what a person does meanwhile, and how it must end. Plain data.
+
+use runner_controller::{crd::Phase, reason::Reason};
+use serde_json::{Value, json};
+
+/// What is run and how it ends.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) runner: &'static str,
+    pub(crate) args: fn() -> Value,
+    /// What becomes of the pods, where the child has any.
+    pub(crate) pods: Pods,
+    pub(crate) story: Story,
+    pub(crate) end: (Phase, Reason),
+}
+
+/// What the stand-in for a kubelet makes of pods.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pods {
+    Succeed,
+    Fail,
+    Stay,
+}
+
+/// What a person does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Story {
+    Nothing,
+    Timeout,
+    CancelOnceRunning,
+    DryRun,
+    ReleaseOnceSuspended,
+}
+
+const fn scenario(
+    name: &'static str,
+    runner: &'static str,
+    args: fn() -> Value,
+    pods: Pods,
+    story: Story,
+    end: (Phase, Reason),
+) -> Scenario {
+    Scenario { name, runner, args, pods, story, end }
+}
+
+const JOB: &str = "job";
+const ARGO: &str = "argo-workflow";
+
+/// All of them.
+pub(crate) const ALL: &[Scenario] = &[
+    scenario("job succeeds", JOB, job, Pods::Succeed, Story::Nothing, (Phase::Succeeded, Reason::Succeeded)),
+    scenario("job fails", JOB, job, Pods::Fail, Story::Nothing, (Phase::Failed, Reason::ContainerFailed)),
+    scenario("job times out", JOB, job, Pods::Stay, Story::Timeout, (Phase::Failed, Reason::TimedOut)),
+    scenario(
+        "job cancelled",
+        JOB,
+        job,
+        Pods::Stay,
+        Story::CancelOnceRunning,
+        (Phase::Cancelled, Reason::Cancelled),
+    ),
+    scenario("job dry run", JOB, job, Pods::Stay, Story::DryRun, (Phase::Succeeded, Reason::DryRunSucceeded)),
+    scenario(
+        "job suspended",
+        JOB,
+        job,
+        Pods::Succeed,
+        Story::ReleaseOnceSuspended,
+        (Phase::Succeeded, Reason::Succeeded),
+    ),
+    scenario(
+        "workflow succeeds",
+        ARGO,
+        pause,
+        Pods::Stay,
+        Story::Nothing,
+        (Phase::Succeeded, Reason::Succeeded),
+    ),
+    scenario(
+        "workflow fails",
+        ARGO,
+        fail,
+        Pods::Stay,
+        Story::Nothing,
+        (Phase::Failed, Reason::WorkflowFailed),
+    ),
+    scenario(
+        "workflow times out",
+        ARGO,
+        endless,
+        Pods::Stay,
+        Story::Timeout,
+        (Phase::Failed, Reason::TimedOut),
+    ),
+    scenario(
+        "workflow cancelled",
+        ARGO,
+        endless,
+        Pods::Stay,
+        Story::CancelOnceRunning,
+        (Phase::Cancelled, Reason::Cancelled),
+    ),
+    scenario(
+        "workflow dry run",
+        ARGO,
+        pause,
+        Pods::Stay,
+        Story::DryRun,
+        (Phase::Succeeded, Reason::DryRunSucceeded),
+    ),
+    scenario(
+        "workflow suspended",
+        ARGO,
+        pause,
+        Pods::Stay,
+        Story::ReleaseOnceSuspended,
+        (Phase::Succeeded, Reason::Succeeded),
+    ),
+];
+
+fn job() -> Value {
+    json!({"image": "busybox:1"})
+}
+
+fn workflow(template: Value, deadline: Option<u32>) -> Value {
+    let mut spec = json!({"entrypoint": "main", "templates": [{"name": "main", "suspend": template}]});
+    if let Some(seconds) = deadline {
+        spec["activeDeadlineSeconds"] = json!(seconds);
+    }
+    json!({ "workflow": spec })
+}
+
+fn pause() -> Value {
+    workflow(json!({"duration": "1"}), None)
+}
+
+fn fail() -> Value {
+    workflow(json!({}), Some(1))
+}
+
+fn endless() -> Value {
+    workflow(json!({}), None)
+}
