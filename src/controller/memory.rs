@@ -123,6 +123,11 @@ impl Memory {
         })
     }
 
+    /// Failures in a row.
+    pub fn failures(&self, uid: &str) -> u32 {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map_or(0, |r| r.failures)
+    }
+
     /// Plans the next try of an execution of that version.
     pub fn retry_at(&self, uid: &str, version: u64, at: Timestamp) {
         self.with(uid, |r| r.retry = Some((at, version)));
