@@ -649,7 +649,9 @@ async fn what_was_stored_past_the_schema_is_refused_by_the_controller_and_distur
             // The API server itself takes no status for it, since the CEL rules of the field cannot be evaluated;
             // what is left is to tell it by an event.
             let field = "--field-selector=reason=InvalidSpec";
-            let told = env.kubectl(&["get", "events", field, "-o", "jsonpath={.items[*].involvedObject.name}"]).await?;
+            let told = env
+                .kubectl(&["get", "events", field, "-o", "jsonpath={.items[*].involvedObject.name}"])
+                .await?;
             ensure!(told.contains(&format!("bad-{number}")), "nobody was told of {path}={value}: {told}");
             continue;
         }

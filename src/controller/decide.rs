@@ -184,6 +184,28 @@ pub enum Step {
     Wait(Option<Timestamp>),
 }
 
+impl Step {
+    /// One word for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SetOwner => "set_owner",
+            Self::DryRun => "dry_run",
+            Self::Create => "create",
+            Self::Record(_) => "record",
+            Self::Release(_) => "release",
+            Self::Look => "look",
+            Self::RecordHalt(_) => "record_halt",
+            Self::Stop(..) => "stop",
+            Self::Discard(_) => "discard",
+            Self::RestoreHeldBack(_) => "restore_held_back",
+            Self::Finish(_) => "finish",
+            Self::Report(_) => "report",
+            Self::Expire => "expire",
+            Self::Wait(_) => "wait",
+        }
+    }
+}
+
 /// An outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {

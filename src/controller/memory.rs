@@ -155,9 +155,17 @@ impl Memory {
         }
     }
 
-    /// Until when the present refusal is put up with.
+    /// Something was refused that may be just about to be allowed: the grace begins, if it has not.
+    pub fn refused(&self, uid: &str, now: Timestamp) {
+        self.with(uid, |r| {
+            r.first_refusal.get_or_insert(now);
+        });
+    }
+
+    /// Until when such a refusal is put up with.
     pub fn patience_ends(&self, uid: &str, now: Timestamp) -> Timestamp {
-        self.with(uid, |r| later(*r.first_refusal.get_or_insert(now), REFUSAL_GRACE))
+        let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        later(all.get(uid).and_then(|r| r.first_refusal).unwrap_or(now), REFUSAL_GRACE)
     }
 
     /// Whether it is time for a closer look at a child.

@@ -9,6 +9,7 @@ use kube::{
     api::{DynamicObject, ListParams, WatchEvent, WatchParams},
     core::ApiResource,
 };
+use runner_controller::crd::EXECUTION_UID_LABEL;
 use serde_json::Value;
 
 /// In the words of a failure that means the work ran twice.
@@ -74,30 +75,48 @@ impl History {
     }
 }
 
-/// The invariants I1, I2 and I5, over everything that was ever stored.
+/// The invariants I1, I2 and I5, over everything that was ever stored of each execution.
 pub(crate) fn check(executions: &History, children: &History) -> Result<()> {
-    let mut released: Vec<Value> = children
-        .all()
+    let (executions, children) = (executions.all(), children.all());
+    let mut uids: Vec<&str> = executions.iter().filter_map(|e| e["metadata"]["uid"].as_str()).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    for uid in uids {
+        let versions: Vec<&Value> = executions.iter().filter(|e| e["metadata"]["uid"] == uid).collect();
+        let children: Vec<&Value> =
+            children.iter().filter(|c| c["metadata"]["labels"][EXECUTION_UID_LABEL] == uid).collect();
+        check_one(&versions, &children)?;
+    }
+    Ok(())
+}
+
+fn check_one(versions: &[&Value], children: &[&Value]) -> Result<()> {
+    let last = versions.last().copied().unwrap_or(&Value::Null);
+    let recorded = &last["status"]["resources"][0]["uid"];
+    let mut released: Vec<&str> = children
         .iter()
         .filter(|c| c["spec"]["suspend"] != true)
-        .map(|c| c["metadata"]["uid"].clone())
+        .filter_map(|c| c["metadata"]["uid"].as_str())
         .collect();
-    released.dedup();
-    released.sort_by_key(Value::to_string);
+    released.sort_unstable();
     released.dedup();
     ensure!(released.len() <= 1, "{DOUBLE}: {released:?}");
-
-    let versions = executions.all();
-    let last = versions.last().cloned().unwrap_or_default();
-    let recorded = last["status"]["resources"][0]["uid"].clone();
     ensure!(
-        released.first().is_none_or(|uid| *uid == recorded),
+        released.first().is_none_or(|uid| *uid == *recorded),
         "released {released:?}, recorded {recorded}"
     );
+    check_order(versions)?;
+    let succeeded = last["status"]["phase"] == "Succeeded" && last["status"]["reason"] == "Succeeded";
+    let really = children.iter().any(|c| c["metadata"]["uid"] == *recorded && has_succeeded(c));
+    ensure!(!succeeded || really, "Succeeded, but the child did not");
+    Ok(())
+}
 
+/// A phase never goes back, and an outcome never changes.
+fn check_order(versions: &[&Value]) -> Result<()> {
     let mut rank = 0;
     let mut end: Option<Value> = None;
-    for version in &versions {
+    for version in versions {
         let status = &version["status"];
         let now = match status["phase"].as_str() {
             None | Some("Pending" | "Suspended") => 0,
@@ -107,27 +126,19 @@ pub(crate) fn check(executions: &History, children: &History) -> Result<()> {
         };
         ensure!(now >= rank, "the phase went back: {status}");
         rank = now;
-        let outcome = serde_json::json!([
-            status["phase"],
-            status["reason"],
-            status["completionTime"],
-            status["resources"],
-            status["output"]
-        ]);
+        let fields = ["phase", "reason", "completionTime", "resources", "output"];
+        let outcome: Value = fields.iter().map(|field| status[*field].clone()).collect();
         match &end {
             Some(end) => ensure!(*end == outcome, "an outcome changed from {end} to {outcome}"),
             None if now == 3 => end = Some(outcome),
             None => {}
         }
     }
-    let succeeded = last["status"]["phase"] == "Succeeded" && last["status"]["reason"] == "Succeeded";
-    let really = children.all().iter().any(|c| {
-        c["metadata"]["uid"] == recorded
-            && (c["status"]["phase"] == "Succeeded"
-                || c["status"]["conditions"]
-                    .as_array()
-                    .is_some_and(|all| all.iter().any(|x| x["type"] == "Complete" && x["status"] == "True")))
-    });
-    ensure!(!succeeded || really, "Succeeded, but the child did not");
     Ok(())
+}
+
+fn has_succeeded(child: &Value) -> bool {
+    let complete = |c: &Value| c["type"] == "Complete" && c["status"] == "True";
+    child["status"]["phase"] == "Succeeded"
+        || child["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(complete))
 }

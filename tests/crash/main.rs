@@ -9,7 +9,9 @@
 mod common;
 mod history;
 mod point;
+mod process;
 mod scenario;
+mod storm;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +26,7 @@ use futures::{StreamExt, stream};
 use crate::{
     point::{House, Run},
     scenario::Scenario,
+    storm::Storm,
 };
 
 /// How many points are tried at the same time.
@@ -75,6 +78,29 @@ async fn whatever_goes_wrong_the_work_runs_once_and_its_result_is_told() -> Resu
     let idle = results.iter().filter(|(_, result)| matches!(result, Ok(false))).count();
     ensure!(idle * 20 <= total, "in {idle} of {total} points the fault never came up");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_controllers_in_a_storm_run_everything_once() -> Result<()> {
+    let house = Arc::new(House::open().await?);
+    let storm = if full() {
+        Storm {
+            controllers: 5,
+            executions: 1000,
+            lasts: Duration::from_secs(120),
+            calms: Duration::from_secs(600),
+            seed: 1,
+        }
+    } else {
+        Storm {
+            controllers: 3,
+            executions: 100,
+            lasts: Duration::from_secs(20),
+            calms: Duration::from_secs(180),
+            seed: 1,
+        }
+    };
+    storm::blow(house, &storm).await
 }
 
 /// Whether the fault came up at all: where it did not, nothing is proved.

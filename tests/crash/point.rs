@@ -1,7 +1,6 @@
 //! One point of the matrix: a namespace, a proxy and a controller process of its own, and one run through it all.
 
 use std::{
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -29,11 +28,11 @@ use runner_controller::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
 
 use crate::{
     common,
     history::{self, History},
+    process::Process,
     scenario::{Pods, Scenario, Story},
 };
 
@@ -45,9 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// The cluster of all points.
 pub(crate) struct House {
     cluster: Cluster,
-    client: Client,
+    pub(crate) client: Client,
     /// With the rights of the controller's own ServiceAccount.
-    as_controller: Config,
+    pub(crate) as_controller: Config,
     count: AtomicU32,
 }
 
@@ -79,7 +78,33 @@ impl House {
         Ok(())
     }
 
-    async fn create<K>(&self, api: Api<K>, object: Value) -> Result<K>
+    /// A new namespace with a ServiceAccount `deployer` that may do what runs need.
+    pub(crate) async fn namespace(&self) -> Result<String> {
+        let namespace = format!("p{}-{}", std::process::id(), self.count.fetch_add(1, Ordering::Relaxed));
+        let client = self.client.clone();
+        self.create(Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
+        let named = json!({"name": "deployer"});
+        self.create(
+            Api::<ServiceAccount>::namespaced(client.clone(), &namespace),
+            json!({"metadata": named}),
+        )
+        .await?;
+        let rules = json!([{"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]}]);
+        self.create(
+            Api::<Role>::namespaced(client.clone(), &namespace),
+            json!({"metadata": named, "rules": rules}),
+        )
+        .await?;
+        let binding = json!({
+            "metadata": named,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
+            "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": namespace}],
+        });
+        self.create(Api::<RoleBinding>::namespaced(client, &namespace), binding).await?;
+        Ok(namespace)
+    }
+
+    pub(crate) async fn create<K>(&self, api: Api<K>, object: Value) -> Result<K>
     where
         K: kube::Resource + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
     {
@@ -97,40 +122,17 @@ pub(crate) struct Run {
     house: Arc<House>,
     scenario: &'static Scenario,
     namespace: String,
-    proxy: FaultProxy,
-    kubeconfig: tempfile::NamedTempFile,
     kind: ApiResource,
+    plan: Plan,
 }
 
 impl Run {
     pub(crate) async fn new(house: Arc<House>, scenario: &'static Scenario, plan: Plan) -> Result<Self> {
-        let namespace = format!("p{}-{}", std::process::id(), house.count.fetch_add(1, Ordering::Relaxed));
-        let client = house.client.clone();
-        house.create(Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
-        let named = json!({"name": "deployer"});
-        house
-            .create(Api::<ServiceAccount>::namespaced(client.clone(), &namespace), json!({"metadata": named}))
-            .await?;
-        let rules = json!([{"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]}]);
-        house
-            .create(
-                Api::<Role>::namespaced(client.clone(), &namespace),
-                json!({"metadata": named, "rules": rules}),
-            )
-            .await?;
-        let binding = json!({
-            "metadata": named,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
-            "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": namespace}],
-        });
-        house.create(Api::<RoleBinding>::namespaced(client, &namespace), binding).await?;
-        let proxy = FaultProxy::start(house.as_controller.clone()).await?;
-        let kubeconfig = tempfile::NamedTempFile::new()?;
-        proxy.write_kubeconfig(kubeconfig.path())?;
-        proxy.set_plan(portable(plan, &namespace));
+        let namespace = house.namespace().await?;
+        let plan = portable(plan, &namespace);
         let registry = Registry::built_in(&Settings::default());
         let kind = registry.get(scenario.runner).context("no such runner")?.child();
-        Ok(Self { house, scenario, namespace, proxy, kubeconfig, kind })
+        Ok(Self { house, scenario, namespace, kind, plan })
     }
 
     /// Runs the scenario through whatever goes wrong, and checks its end and its whole history.
@@ -141,55 +143,30 @@ impl Run {
         let (children, second) = History::record(client.clone(), &self.namespace, &self.kind).await?;
         let kubelet =
             tokio::spawn(stand_in_for_kubelet(client.clone(), self.namespace.clone(), self.scenario.pods));
-        let mut controller = self.start_controller()?;
+        let mut process = Process::start(&self.house, &self.namespace, self.plan.clone()).await?;
+        let proxy = Arc::clone(&process.proxy);
         let told = tokio::time::timeout(PATIENCE, async {
             tokio::select! {
                 told = self.tell_the_story() => told,
-                error = self.keep_alive(&mut controller) => Err(error),
+                error = process.keep_alive() => Err(error),
             }
         })
         .await;
         let checked = match told {
-            Err(_) => Err(anyhow::anyhow!("{LOST}: {}", self.last_words(&executions))),
+            Err(_) => Err(anyhow::anyhow!("{LOST}: {}", last_words(&proxy, &executions))),
             Ok(Err(error)) => Err(error),
             // The process must still live while leftovers are swept.
             Ok(Ok(())) => tokio::select! {
-                checked = self.settle(&executions, &children) => checked,
-                error = self.keep_alive(&mut controller) => Err(error),
+                checked = self.settle(&proxy, &executions, &children) => checked,
+                error = process.keep_alive() => Err(error),
             },
         };
-        let _ = controller.kill().await;
+        let _ = process.kill().await;
         for task in [first, second, kubelet] {
             task.abort();
         }
         checked?;
-        Ok(Shown { trace: self.proxy.trace() })
-    }
-
-    fn start_controller(&self) -> Result<Child> {
-        let process = Command::new(env!("CARGO_BIN_EXE_runner-controller"))
-            .args(["run", "--namespace", &self.namespace, "--listen", "127.0.0.1:0", "--resync", "4s"])
-            .env("KUBECONFIG", self.kubeconfig.path())
-            .env("RUST_LOG", "warn")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        self.proxy.kill_pid(process.id().context("it ended at once")?);
-        Ok(process)
-    }
-
-    /// Starts the controller anew whenever it dies.
-    async fn keep_alive(&self, controller: &mut Child) -> anyhow::Error {
-        loop {
-            if let Err(error) = controller.wait().await {
-                return error.into();
-            }
-            match self.start_controller() {
-                Ok(fresh) => *controller = fresh,
-                Err(error) => return error,
-            }
-        }
+        Ok(Shown { trace: proxy.trace() })
     }
 
     async fn tell_the_story(&self) -> Result<()> {
@@ -230,18 +207,14 @@ impl Run {
     }
 
     /// Waits until nothing is left that was not recorded, then checks everything that was ever stored.
-    async fn settle(&self, executions: &History, children: &History) -> Result<()> {
+    async fn settle(&self, proxy: &FaultProxy, executions: &History, children: &History) -> Result<()> {
         let recorded = |execution: &Value| execution["status"]["resources"][0]["uid"].clone();
         for _ in 0..100 {
             let alive = children.alive();
             let uid = executions.alive().first().map(recorded).unwrap_or_default();
             // A request that was held back may still arrive.
-            let late = self
-                .proxy
-                .trace()
-                .requests
-                .iter()
-                .any(|r| r.took_us.is_none() && r.call.key.verb.is_mutating());
+            let late =
+                proxy.trace().requests.iter().any(|r| r.took_us.is_none() && r.call.key.verb.is_mutating());
             if !late && alive.iter().all(|child| child["metadata"]["uid"] == uid) {
                 return history::check(executions, children);
             }
@@ -252,11 +225,11 @@ impl Run {
             children.alive().iter().map(|c| c["metadata"].clone()).collect::<Vec<_>>()
         )
     }
+}
 
-    fn last_words(&self, executions: &History) -> String {
-        let status = executions.alive().first().map(|e| e["status"].to_string()).unwrap_or_default();
-        format!("{status}; after {} requests", self.proxy.trace().requests.len())
-    }
+fn last_words(proxy: &FaultProxy, executions: &History) -> String {
+    let status = executions.alive().first().map(|e| e["status"].to_string()).unwrap_or_default();
+    format!("{status}; after {} requests", proxy.trace().requests.len())
 }
 
 /// A plan that was learned in another namespace, for this one.
@@ -279,7 +252,7 @@ fn portable(mut plan: Plan, namespace: &str) -> Plan {
 }
 
 /// Marks pods as ended, as a kubelet would.
-async fn stand_in_for_kubelet(client: Client, namespace: String, pods: Pods) {
+pub(crate) async fn stand_in_for_kubelet(client: Client, namespace: String, pods: Pods) {
     let api: Api<Pod> = Api::namespaced(client, &namespace);
     let (phase, code, reason) = match pods {
         Pods::Succeed => ("Succeeded", 0, "Completed"),

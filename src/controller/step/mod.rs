@@ -1,0 +1,204 @@
+//! Carrying out one step of the decision: one effect, and what it showed. All I/O of a pass goes through here.
+//!
+//! [`child`] what is done to a child; [`owner`] the check of the owner; [`write`] how a status gets written, and
+//! what refused calls mean; [`rest`] when the next pass is due.
+
+mod child;
+mod owner;
+mod rest;
+mod write;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use self::write::Written;
+use super::{
+    admit::Plan,
+    child::{release_patch, stop_patch},
+    decide::{Ending, Halt, Patience, Refusal, Report, Seen, Step, Uid},
+    error::Error,
+    execution::Execution,
+    impersonate::Identity,
+    metrics::{OutcomeLabels, StepLabel},
+    reconcile::{Next, Pass},
+    status,
+};
+use crate::{crd::ResourceRef, reason::Reason, runners::Observation};
+
+impl Pass<'_> {
+    /// Carries out one step; `seen` is what it was decided on.
+    pub(super) async fn take(&mut self, step: Step, seen: Seen) -> Result<Next, Error> {
+        self.count(&step);
+        match step {
+            Step::Wait(until) => Ok(self.rest(until)),
+            Step::Report(report) => self.report(report, seen).await,
+            Step::Finish(ending) => self.finish(ending).await,
+            Step::Expire => self.expire().await,
+            Step::SetOwner
+            | Step::DryRun
+            | Step::Create
+            | Step::Record(_)
+            | Step::Release(_)
+            | Step::Look
+            | Step::RecordHalt(_)
+            | Step::Stop(..)
+            | Step::Discard(_)
+            | Step::RestoreHeldBack(_) => {
+                let Ok(plan) = self.plan.clone() else {
+                    // Started by a controller that served this runner, which this one does not.
+                    return Ok(Next::Rest(Action::await_change()));
+                };
+                let next = self.act(step, seen, &plan).await;
+                if let Ok(Next::Again(seen)) = &next
+                    && !matches!(seen, Seen::Refused(_) | Seen::Leaving)
+                {
+                    self.cx.memory.succeeded(self.execution.uid());
+                }
+                next
+            }
+        }
+    }
+
+    /// The steps that concern a child.
+    async fn act(&mut self, step: Step, seen: Seen, plan: &Plan) -> Result<Next, Error> {
+        match step {
+            Step::SetOwner => self.set_owner(plan).await,
+            Step::DryRun => self.dry_run(plan).await,
+            Step::Create => self.create(plan).await,
+            Step::Record(uid) => self.record(uid, plan).await,
+            Step::Release(uid) => {
+                let patch = release_patch(&uid);
+                self.patch_child(plan, "release the child", &patch, |entry| entry.released = true).await
+            }
+            Step::Look => self.look(plan).await,
+            Step::RecordHalt(halt) => self.record_halt(halt, &seen).await,
+            Step::Stop(uid, how) => {
+                let halt = status::recorded_halt(&self.execution.status).unwrap_or(Halt::Cancelled);
+                let patch = stop_patch(&uid, halt, plan.runner.stop(how));
+                self.patch_child(plan, "stop the child", &patch, |entry| entry.stopped = true).await
+            }
+            Step::Discard(uid) => self.discard(plan, uid).await,
+            Step::RestoreHeldBack(uid) => self.restore(plan, &uid).await,
+            Step::Wait(_) | Step::Report(_) | Step::Finish(_) | Step::Expire => Ok(Next::Again(seen)),
+        }
+    }
+
+    async fn record(&mut self, uid: Uid, plan: &Plan) -> Result<Next, Error> {
+        let kind = plan.runner.child();
+        let child = ResourceRef {
+            api_version: kind.api_version,
+            kind: kind.kind,
+            namespace: self.execution.namespace().into(),
+            name: self.execution.child_name().into(),
+            uid,
+        };
+        let new = status::started(&self.execution, child, plan.timeout, Timestamp::now());
+        match self.write(new).await? {
+            // After a conflict the decision is made anew on the execution as it is now: if another child is
+            // recorded there, ours is discarded.
+            Written::Done | Written::Conflict => Ok(self.again()),
+            Written::Gone => Ok(Next::Rest(Action::await_change())),
+        }
+    }
+
+    async fn record_halt(&mut self, halt: Halt, seen: &Seen) -> Result<Next, Error> {
+        let why = match seen {
+            Seen::Child(child) => match &child.observation {
+                Some(Observation::Waiting { message, .. }) => Some(message.as_str()),
+                Some(
+                    Observation::Underway { .. } | Observation::Succeeded { .. } | Observation::Failed { .. },
+                )
+                | None => None,
+            },
+            Seen::Unknown
+            | Seen::Refused(_)
+            | Seen::DryRun
+            | Seen::Absent { .. }
+            | Seen::Foreign
+            | Seen::Leaving => None,
+        };
+        let new = status::halting(&self.execution, halt, why, Timestamp::now());
+        match self.write(new).await? {
+            Written::Done | Written::Conflict => Ok(self.again()),
+            Written::Gone => Ok(Next::Rest(Action::await_change())),
+        }
+    }
+
+    async fn finish(&mut self, ending: Ending) -> Result<Next, Error> {
+        let new = status::finished(&self.execution, ending, self.rendered.take(), Timestamp::now());
+        let reason = new.reason.map_or("", Reason::as_str);
+        match self.write(new).await? {
+            Written::Done => {
+                let runner = self.plan.as_ref().map_or("unknown", |plan| plan.runner.name());
+                tracing::info!(reason, "finished");
+                self.cx.metrics.finished.get_or_create(&OutcomeLabels { runner, reason }).inc();
+                self.cx.memory.settle(self.execution.uid());
+                Ok(self.again())
+            }
+            Written::Conflict => Ok(Next::Again(Seen::Unknown)),
+            Written::Gone => Ok(Next::Rest(Action::await_change())),
+        }
+    }
+
+    async fn report(&mut self, report: Report, seen: Seen) -> Result<Next, Error> {
+        let new = status::reported(&self.execution, &report, Timestamp::now());
+        match self.write(new).await? {
+            Written::Done => {}
+            Written::Conflict => return Ok(Next::Again(Seen::Unknown)),
+            Written::Gone => return Ok(Next::Rest(Action::await_change())),
+        }
+        Ok(match report {
+            Report::Suspended => Next::Rest(Action::await_change()),
+            Report::NameInUse => Next::Rest(self.retry(None)),
+            Report::Refused(Refusal { reason: Reason::RunnerNotFound, .. }) => {
+                Next::Rest(Action::await_change())
+            }
+            Report::Refused(Refusal { patience, .. }) => {
+                if matches!(patience, Patience::Until(_)) {
+                    self.cx.memory.refused(self.execution.uid(), Timestamp::now());
+                }
+                Next::Rest(self.retry(Some(patience)))
+            }
+            Report::Observed => Next::Rest(self.rest_action(self.execution.expires())),
+            Report::Progress(_) => {
+                let grace_ends = match &seen {
+                    Seen::Child(child) => child.grace_ends,
+                    Seen::Unknown
+                    | Seen::Refused(_)
+                    | Seen::DryRun
+                    | Seen::Absent { .. }
+                    | Seen::Foreign
+                    | Seen::Leaving => None,
+                };
+                let deadline = self.execution.status.deadline.as_ref().map(|d| d.0);
+                self.rest(grace_ends.into_iter().chain(deadline).min())
+            }
+        })
+    }
+
+    async fn expire(&mut self) -> Result<Next, Error> {
+        match self.cx.api.delete_execution(&self.execution).await {
+            Ok(()) => {
+                tracing::info!("deleted: its ttlSecondsAfterFinished has passed");
+                Ok(Next::Rest(Action::await_change()))
+            }
+            Err(error) if error.code() == Some(409) => Ok(self
+                .refresh()
+                .await?
+                .map_or(Next::Rest(Action::await_change()), |()| Next::Again(Seen::Unknown))),
+            Err(source) => Err(Error::Call { doing: "delete the expired execution", source }),
+        }
+    }
+
+    fn count(&self, step: &Step) {
+        if !matches!(step, Step::Wait(_)) {
+            tracing::debug!(step = step.name(), "taking a step");
+            self.cx.metrics.steps.get_or_create(&StepLabel { step: step.name() }).inc();
+        }
+    }
+}
+
+/// The identity that a run's requests are made with.
+pub(super) fn identity<'a>(execution: &'a Execution, plan: &'a Plan) -> Identity<'a> {
+    Identity::ServiceAccount { namespace: execution.namespace(), name: &plan.service_account }
+}

@@ -1,0 +1,58 @@
+//! What follows a step: another decision at once, or a rest until something changes or some time has come.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use crate::controller::{
+    decide::{Patience, Seen},
+    memory::later,
+    reconcile::{Next, Pass, jitter},
+};
+
+impl Pass<'_> {
+    /// Decide again on the child as this pass knows it.
+    pub(super) fn again(&self) -> Next {
+        Next::Again(
+            self.entry.as_ref().map_or(Seen::Unknown, |entry| Seen::Child(entry.seen(&self.execution))),
+        )
+    }
+
+    pub(super) fn rest(&self, until: Option<Timestamp>) -> Next {
+        let look = if self.execution.is_finished() || self.execution.recorded_child().is_none() {
+            None
+        } else {
+            self.cx.memory.next_look(self.execution.uid())
+        };
+        Next::Rest(self.rest_action(until.into_iter().chain(look).min()))
+    }
+
+    pub(super) fn rest_action(&self, until: Option<Timestamp>) -> Action {
+        until.map_or_else(Action::await_change, |until| {
+            let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            Action::requeue(wait.max(Duration::from_millis(10)))
+        })
+    }
+
+    pub(super) fn retry(&self, patience: Option<Patience>) -> Action {
+        let (_, delay) = self.cx.memory.failed(self.execution.uid(), jitter());
+        let left = match patience {
+            Some(Patience::Until(end)) => {
+                Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+            }
+            Some(Patience::None | Patience::Endless) | None => delay,
+        };
+        let wait = delay.min(left).max(Duration::from_millis(10));
+        self.cx.memory.retry_at(
+            self.execution.uid(),
+            self.execution.version(),
+            later(Timestamp::now(), wait),
+        );
+        Action::requeue(wait)
+    }
+
+    pub(super) fn patience_ends(&self) -> Timestamp {
+        self.cx.memory.patience_ends(self.execution.uid(), Timestamp::now())
+    }
+}

@@ -1,0 +1,133 @@
+//! How a status gets written, how our own writes are taken over, and what refused calls mean.
+
+use std::sync::Arc;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+
+use crate::{
+    controller::{
+        admit::{self, Plan},
+        api::CallError,
+        decide::{Patience, Refusal, Seen},
+        error::{self, Attempt, Error},
+        execution::Execution,
+        reconcile::{Next, Pass, jitter},
+        status,
+    },
+    crd::RunnerExecutionStatus,
+    reason::Reason,
+};
+
+/// After so many failures in a row the status tells of them.
+const TELL_AFTER: u32 = 3;
+
+/// What became of a status write.
+pub(super) enum Written {
+    /// It is stored, or there was nothing to change.
+    Done,
+    /// The execution had changed; this pass now holds it as it is.
+    Conflict,
+    /// The execution is gone.
+    Gone,
+}
+
+impl Pass<'_> {
+    /// A refused call: what it means, or the error if it only says to try again.
+    pub(super) async fn refused(
+        &mut self,
+        error: CallError,
+        verb: &'static str,
+        doing: &'static str,
+        plan: &Plan,
+    ) -> Result<Next, Error> {
+        let (namespace, account) = (self.execution.namespace().to_owned(), plan.service_account.clone());
+        let kind = plan.runner.child();
+        let attempt = Attempt {
+            verb,
+            kind: &kind,
+            service_account: &account,
+            namespace: &namespace,
+            patience_ends: self.patience_ends(),
+        };
+        let Some(mut refusal) = error::refusal(&error, attempt) else {
+            return self.tell_of_failure(error, doing);
+        };
+        let has_secrets = self.execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty());
+        if has_secrets && refusal.reason == Reason::Rejected {
+            refusal.message = error::without_values(&error);
+        }
+        if refusal.reason == Reason::Forbidden
+            && !self.cx.api.service_account_exists(&namespace, &account).await.unwrap_or(true)
+        {
+            refusal.reason = Reason::ServiceAccountNotFound;
+            refusal.message = format!(
+                "ServiceAccount {account} does not exist in namespace {namespace}; create it, with the right to create, patch and delete {}.{}.",
+                kind.plural, kind.group
+            );
+        }
+        Ok(Next::Again(Seen::Refused(refusal)))
+    }
+
+    /// Failures in a row are told in the status of an execution that has not started.
+    pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
+        let (failures, _) = self.cx.memory.failed(self.execution.uid(), jitter());
+        if failures < TELL_AFTER || self.execution.recorded_child().is_some() {
+            return Err(Error::Call { doing, source: error });
+        }
+        let message = format!("Cannot {doing}: {error}. It is tried again.");
+        Ok(Next::Again(Seen::Refused(Refusal {
+            reason: Reason::Retrying,
+            message,
+            patience: Patience::Endless,
+        })))
+    }
+
+    /// Writes a status on exactly the version that was decided on; nothing is written where nothing changes.
+    pub(super) async fn write(&mut self, new: RunnerExecutionStatus) -> Result<Written, Error> {
+        let Some(patch) = status::patch(&self.execution, &new) else { return Ok(Written::Done) };
+        match self.cx.api.patch_status(&self.execution, &patch).await {
+            Ok(meta) => {
+                self.cx.events.tell(&self.execution, &new, Timestamp::now());
+                self.update(|execution| execution.status = new, &meta);
+                Ok(Written::Done)
+            }
+            Err(error) if error.code() == Some(404) => Ok(Written::Gone),
+            Err(error) if error.code() == Some(409) => {
+                Ok(self.refresh().await?.map_or(Written::Gone, |()| Written::Conflict))
+            }
+            Err(source) => {
+                // An object stored past the schema may take no status at all; then an event tells of it, once.
+                if source.code() == Some(422) && self.cx.memory.failures(self.execution.uid()) == 0 {
+                    self.cx.events.tell(&self.execution, &new, Timestamp::now());
+                }
+                Err(Error::Call { doing: "write the status", source })
+            }
+        }
+    }
+
+    /// Takes over our own write, so that the next decision does not wait for the watch to show it.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut Execution), meta: &ObjectMeta) {
+        let execution = Arc::make_mut(&mut self.execution);
+        change(execution);
+        execution.metadata.resource_version.clone_from(&meta.resource_version);
+        execution.metadata.generation = meta.generation;
+        self.cx.memory.wrote(&self.execution);
+    }
+
+    /// Reads the execution as it is now; `None` if it is gone.
+    pub(super) async fn refresh(&mut self) -> Result<Option<()>, Error> {
+        let (namespace, name, uid) =
+            (self.execution.namespace(), self.execution.name(), self.execution.uid());
+        let fresh = self
+            .cx
+            .api
+            .execution(namespace, name, uid)
+            .await
+            .map_err(|source| Error::Call { doing: "read the execution", source })?;
+        Ok(fresh.map(|fresh| {
+            self.execution = Arc::new(fresh);
+            self.plan = admit::admit(&self.execution, &self.cx.registry);
+            self.cx.memory.wrote(&self.execution);
+        }))
+    }
+}
