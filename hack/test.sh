@@ -13,12 +13,16 @@ layer() {
   shift
   printf '\n=== %s ===\n' "$name"
   "$@" || failed=1
+  clusters_down
   printf -- '--- %s: %s s\n' "$name" $((SECONDS - before))
 }
-cleanup() {
+clusters_down() {
   for dir in "$RUNNER_TEST_CLUSTERS"/*/; do
     [ -d "$dir" ] && target/debug/devcluster down --dir "${dir%/}" >/dev/null 2>&1
   done
+}
+cleanup() {
+  clusters_down
   rm -rf "$RUNNER_TEST_CLUSTERS"
 }
 trap cleanup EXIT
@@ -33,6 +37,7 @@ layer "pure" cargo test -p runner-controller --lib --test manifests
 layer "control plane" cargo test -p runner-controller --test control_plane
 layer "argo" cargo test -p runner-controller --test argo
 layer "pods" cargo test -p runner-controller --test pods
+layer "crash matrix" cargo test -p runner-controller --test crash -- --nocapture --test-threads=1
 layer "devcluster" cargo test -p devcluster
 layer "faultproxy" cargo test -p faultproxy
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 /// The longest timeout: ten years.
-pub const MAX: Duration = Duration::from_secs(87_600 * 3600);
+pub const MAX: Duration = Duration::from_hours(87_600);
 
 /// Why a text is no timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,13 @@
 //! The argo-workflow runner with the real Argo, on workflows that need no pods.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+#![allow(unreachable_pub, reason = "a test has no public surface")]
 
 mod common;
 

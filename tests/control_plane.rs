@@ -1,4 +1,13 @@
 //! The lifecycle on a real API server, with the real Job controller and garbage collector, and without pods.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+#![allow(unreachable_pub, reason = "a test has no public surface")]
 
 mod common;
 

@@ -1,4 +1,13 @@
 //! The manifests of `config/` and the code agree. No cluster.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+#![allow(unreachable_pub, reason = "a test has no public surface")]
 
 use std::path::Path;
 

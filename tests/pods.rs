@@ -1,4 +1,13 @@
 //! Both runners with real pods: what a person sees when containers run, fail, or never start.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+#![allow(unreachable_pub, reason = "a test has no public surface")]
 
 mod common;
 

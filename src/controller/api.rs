@@ -77,6 +77,7 @@ impl From<kube::Error> for CallError {
             kube::Error::Api(status) => Self::Status(status),
             // A decode error would repeat the answer's content.
             kube::Error::SerdeError(_) => Self::Transport("its answer is not understood".into()),
+            #[allow(clippy::wildcard_enum_match_arm, reason = "all others are failures of the transport")]
             other => Self::Transport(other.to_string()),
         }
     }

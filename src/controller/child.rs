@@ -149,6 +149,7 @@ impl<const METADATA: bool> Resource for Watched<METADATA> {
 
 /// What is kept of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Entry {
     /// The plural of its kind: one store holds all kinds.
     pub plural: String,

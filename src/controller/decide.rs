@@ -21,6 +21,7 @@ pub type Uid = String;
 
 /// What an execution's own object says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     /// How far it has come.
     pub stage: Stage,
@@ -130,6 +131,7 @@ pub enum Seen {
 
 /// A child of this execution.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Child {
     /// Its uid.
     pub uid: Uid,

@@ -18,13 +18,13 @@ use crate::runners::Glance;
 /// How long a start may be refused for something that may be just about to be created.
 const REFUSAL_GRACE: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+const LAST_RETRY: Duration = Duration::from_mins(1);
 /// The first closer look at a child that stands still.
 const FIRST_LOOK_IN_DOUBT: Duration = Duration::from_secs(2);
 const LOOKS_IN_DOUBT: Duration = Duration::from_secs(5);
 /// The first look at a child that goes on, for its progress; each further one after twice the time.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
-const LAST_LOOK: Duration = Duration::from_secs(3600);
+const LAST_LOOK: Duration = Duration::from_hours(1);
 
 /// By uid of the execution.
 #[derive(Debug, Default)]

@@ -82,7 +82,7 @@ impl Default for Options {
             concurrency: 32,
             listen: None,
             start_grace: DEFAULT_START_GRACE,
-            resync: Duration::from_secs(600),
+            resync: Duration::from_mins(10),
         }
     }
 }
@@ -132,12 +132,12 @@ pub async fn run(
         }
     };
     let executions = triggers::executions(
-        client,
+        &client,
         options.namespace.clone(),
         options.resync,
         metrics.clone(),
         writer,
-        hears,
+        Box::new(hears),
     );
 
     let waiting = Arc::clone(&cx);

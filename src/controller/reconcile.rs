@@ -82,6 +82,7 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
 }
 
 /// When to try again after an error.
+#[allow(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 pub fn error_policy(execution: Arc<Execution>, error: &Error, cx: Arc<Context>) -> Action {
     let (failures, mut delay) = cx.memory.failed(execution.uid(), jitter());
     if let Error::Call { source, .. } = error

@@ -58,10 +58,7 @@ async fn arguments(
     patience_ends: Timestamp,
 ) -> Result<Result<Value, Refusal>, Error> {
     let Ok(spec) = &execution.spec else { return Ok(Ok(Value::Null)) };
-    let mut merged = match &spec.args {
-        Value::Null => Value::Object(Map::new()),
-        given => given.clone(),
-    };
+    let mut merged = if spec.args.is_null() { Value::Object(Map::new()) } else { spec.args.clone() };
     for (index, source) in spec.args_from.iter().enumerate() {
         let SecretKeyRef { name, key } = &source.secret_key_ref;
         let path = format!("spec.argsFrom[{index}].secretKeyRef");

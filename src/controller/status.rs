@@ -44,7 +44,7 @@ pub fn started(
         resources: vec![child],
         ..execution.status.clone()
     };
-    set(&mut status, execution, Phase::Running, Reason::Running, message, now);
+    set(&mut status, execution, Phase::Running, Reason::Running, &message, now);
     status
 }
 
@@ -61,7 +61,7 @@ pub fn halting(
         Halt::TimedOut => "The timeout ran out; waiting until the work has stopped.".to_owned(),
         Halt::CannotStart(_) => why.unwrap_or("The work cannot start.").to_owned(),
     };
-    set(&mut status, execution, Phase::Cancelling, halt_reason(halt), message, now);
+    set(&mut status, execution, Phase::Cancelling, halt_reason(halt), &message, now);
     status
 }
 
@@ -96,7 +96,7 @@ pub fn reported(execution: &Execution, report: &Report, now: Timestamp) -> Runne
             execution,
             Phase::Suspended,
             Reason::Suspended,
-            "Held back by spec.suspend; set it to false to start.".into(),
+            "Held back by spec.suspend; set it to false to start.",
             now,
         ),
         Report::NameInUse => set(
@@ -104,7 +104,7 @@ pub fn reported(execution: &Execution, report: &Report, now: Timestamp) -> Runne
             execution,
             Phase::Pending,
             Reason::NameInUse,
-            format!(
+            &format!(
                 "An object named {} is still being deleted; the start waits for it.",
                 execution.child_name()
             ),
@@ -126,16 +126,16 @@ pub fn reported(execution: &Execution, report: &Report, now: Timestamp) -> Runne
             } else {
                 refusal.reason
             };
-            set(&mut status, execution, phase, reason, refusal.message.clone(), now);
+            set(&mut status, execution, phase, reason, &refusal.message, now);
         }
         Report::Progress(Observation::Waiting { reason, message, .. }) => {
-            set(&mut status, execution, Phase::Running, *reason, message.clone(), now);
+            set(&mut status, execution, Phase::Running, *reason, message, now);
         }
         Report::Progress(Observation::Underway { progress }) => {
             status.progress = progress.as_deref().map(|p| cut(p, 32));
             let child =
                 status.resources.first().map(|c| format!("{} {}", c.kind, c.name)).unwrap_or_default();
-            set(&mut status, execution, Phase::Running, Reason::Running, format!("Started {child}."), now);
+            set(&mut status, execution, Phase::Running, Reason::Running, &format!("Started {child}."), now);
         }
         Report::Progress(Observation::Succeeded { .. } | Observation::Failed { .. }) => {}
         Report::Observed => status.observed_generation = execution.metadata.generation,
@@ -227,7 +227,7 @@ pub fn finished(
         ),
         Ending::Refused(Refusal { reason, message, .. }) => (Phase::Failed, reason, message),
     };
-    set(&mut status, execution, phase, reason, message, now);
+    set(&mut status, execution, phase, reason, &message, now);
     status
 }
 
@@ -258,11 +258,11 @@ fn set(
     execution: &Execution,
     phase: Phase,
     reason: Reason,
-    message: String,
+    message: &str,
     now: Timestamp,
 ) {
     let generation = execution.metadata.generation;
-    let message = cut(&message, message::MAX);
+    let message = cut(message, message::MAX);
     let (accepted, accepted_reason) = acceptance(status, phase, reason);
     let succeeded = match phase {
         Phase::Succeeded => "True",

@@ -51,13 +51,13 @@ impl ChildStores {
 /// The watch of executions: changed ones come out, all are in the writer's store. `hears` is told of each
 /// event just before the store takes it.
 pub fn executions(
-    client: Client,
+    client: &Client,
     scope: Option<String>,
     resync: Duration,
     metrics: Metrics,
     writer: Writer<Execution>,
-    hears: impl Fn(&Event<Execution>) + Send + 'static,
-) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send {
+    hears: Box<dyn Fn(&Event<Execution>) + Send>,
+) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send + use<> {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
     resilient(api, watcher::Config::default(), resync, "runnerexecutions", metrics)
@@ -230,6 +230,7 @@ fn told(error: &watcher::Error) -> String {
     };
     match source {
         kube::Error::SerdeError(_) => "an object is not understood".into(),
+        #[allow(clippy::wildcard_enum_match_arm, reason = "all others hold nothing of an object")]
         other => other.to_string(),
     }
 }

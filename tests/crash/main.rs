@@ -4,6 +4,15 @@
 //!
 //! `CRASH_MATRIX=full` takes every fault; otherwise a part of them that fits into CI. A further runner is one more
 //! line in [`scenario::ALL`].
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+#![allow(unreachable_pub, reason = "a test has no public surface")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -257,7 +257,7 @@ impl Pass<'_> {
         };
         let patch = child::restore_patch(uid, &object);
         self.patch_child(plan, "apply what was held back of the child", &patch, |entry| {
-            entry.held_back = false
+            entry.held_back = false;
         })
         .await
     }

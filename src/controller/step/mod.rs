@@ -159,7 +159,7 @@ impl Pass<'_> {
                 }
                 Next::Rest(self.retry(Some(patience)))
             }
-            Report::Observed => Next::Rest(self.rest_action(self.execution.expires())),
+            Report::Observed => Next::Rest(Self::rest_action(self.execution.expires())),
             Report::Progress(_) => {
                 let grace_ends = match &seen {
                     Seen::Child(child) => child.grace_ends,

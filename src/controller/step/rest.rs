@@ -25,10 +25,10 @@ impl Pass<'_> {
         } else {
             self.cx.memory.next_look(self.execution.uid())
         };
-        Next::Rest(self.rest_action(until.into_iter().chain(look).min()))
+        Next::Rest(Self::rest_action(until.into_iter().chain(look).min()))
     }
 
-    pub(super) fn rest_action(&self, until: Option<Timestamp>) -> Action {
+    pub(super) fn rest_action(until: Option<Timestamp>) -> Action {
         until.map_or_else(Action::await_change, |until| {
             let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
             Action::requeue(wait.max(Duration::from_millis(10)))
