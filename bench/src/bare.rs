@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
@@ -149,33 +149,41 @@ impl Bare {
         struct Added {
             object: Execution,
         }
-        let mut lines =
-            self.http.watch(&payload::executions(&self.target), FROM_THE_START, Answer::Whole).await?;
-        while let Some((_, line)) = lines.next().await {
-            if !line.starts_with(br#"{"type":"ADDED""#) {
-                continue;
+        let path = payload::executions(&self.target);
+        let mut lines = self.http.watch(&path, FROM_THE_START, Answer::Whole).await?;
+        let mut version = String::new();
+        loop {
+            while let Some((_, bytes)) = lines.next().await {
+                let Some(line) = Line::read(&bytes) else { break };
+                version = line.object.metadata.resource_version.into_owned();
+                if line.kind == "ADDED" {
+                    let execution = serde_json::from_slice::<Added>(&bytes)?.object;
+                    if execution.status.start_time.is_none() {
+                        begin.send(execution.into())?;
+                    }
+                }
             }
-            let execution = serde_json::from_slice::<Added>(&line)?.object;
-            if execution.status.start_time.is_none() {
-                begin.send(execution.into())?;
-            }
+            lines = self.http.watch(&path, &format!("resourceVersion={version}"), Answer::Whole).await?;
         }
-        bail!("the watch of executions has ended")
     }
 
     async fn watch_children(self, conclude: mpsc::UnboundedSender<String>) -> Result<()> {
+        let path = payload::workflows(&self.target);
         let query = format!("{FROM_THE_START}&{MARKED}");
-        let mut lines = self.http.watch(&payload::workflows(&self.target), &query, Answer::Metadata).await?;
-        while let Some((_, bytes)) = lines.next().await {
-            if !bytes.starts_with(br#"{"type":"MODIFIED""#) {
-                continue;
+        let mut lines = self.http.watch(&path, &query, Answer::Metadata).await?;
+        let mut version = String::new();
+        loop {
+            while let Some((_, bytes)) = lines.next().await {
+                let Some(line) = Line::read(&bytes) else { break };
+                let is_end = line.kind == "MODIFIED" && line.object.is_completed_workflow();
+                version = line.object.metadata.resource_version.into_owned();
+                if is_end {
+                    conclude.send(line.object.metadata.name.into_owned())?;
+                }
             }
-            let line = Line::read(&bytes).context("a watch line that is no event")?;
-            if line.object.is_completed_workflow() {
-                conclude.send(line.object.metadata.name.into_owned())?;
-            }
+            let query = format!("resourceVersion={version}&{MARKED}");
+            lines = self.http.watch(&path, &query, Answer::Metadata).await?;
         }
-        bail!("the watch of children has ended")
     }
 
     /// Creates the child suspended, records it, releases it.

@@ -17,7 +17,6 @@ use bench::{
     world::Bench,
 };
 use clap::{Parser, Subcommand, ValueEnum};
-use devcluster::Cluster;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Measures runner-controller against its peers.
@@ -140,17 +139,12 @@ async fn measure(run: Run) -> Result<()> {
     let tuning = Tuning { floor_concurrency: run.floor_concurrency, floor_http2: run.floor_http2 };
     let temporary = tempfile::Builder::new().prefix("bench-").tempdir()?;
     let dir = run.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let mut bench = Bench { programs, tuning, dir: dir.clone(), fsync: run.fsync };
+    let mut bench = Bench { programs, tuning, dir, fsync: run.fsync };
     let outcome = tokio::select! {
         outcome = all(&mut bench, &run) => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
-    // After an error or an interruption a control plane may still be up.
-    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("run-") {
-            Cluster::down(&entry.path()).await?;
-        }
-    }
+    bench.clean_up().await?;
     let outcomes = outcome?;
     println!("{}{}", report::requests(&outcomes), report::tables(&outcomes));
     if let Some(out) = &run.out {

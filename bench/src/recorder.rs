@@ -71,6 +71,7 @@ pub struct Counts {
 struct Table {
     marks: Vec<Marks>,
     counts: Counts,
+    breaks: u32,
     error: Option<String>,
 }
 
@@ -117,12 +118,13 @@ impl Recorder {
             Subject::Executions => (payload::executions(target), payload::workflows(target)),
             Subject::Jobs => (payload::jobs(target), payload::pods(target)),
         };
-        let mut parent_lines = http.watch(&parents, "", Answer::Whole).await?;
-        let mut child_lines = http.watch(&children, "", Answer::Whole).await?;
+        let parent_lines = http.watch(&parents, "", Answer::Whole).await?;
+        let child_lines = http.watch(&children, "", Answer::Whole).await?;
         // The harness ends the recorder by dropping the other end of the channel.
         let _ = ready.send(());
-        let parents = self.follow(&mut parent_lines, |time, line| self.parent(time, line));
-        let children = self.follow(&mut child_lines, |time, line| self.child(time, line, &released));
+        let parents = self.follow(&http, &parents, parent_lines, |time, line| self.parent(time, line));
+        let children =
+            self.follow(&http, &children, child_lines, |time, line| self.child(time, line, &released));
         tokio::select! {
             outcome = parents => outcome,
             outcome = children => outcome,
@@ -130,16 +132,29 @@ impl Recorder {
         }
     }
 
-    async fn follow(&self, lines: &mut Lines, mut take: impl FnMut(Instant, &Line<'_>)) -> Result<()> {
-        while let Some((time, bytes)) = lines.next().await {
-            let line = Line::read(&bytes).context("a watch line that is no event")?;
-            match line.kind.as_ref() {
-                "ADDED" | "MODIFIED" | "DELETED" => take(time, &line),
-                "BOOKMARK" => {}
-                other => bail!("the watch says {other}: {}", String::from_utf8_lossy(&bytes)),
+    /// Takes each line; goes on where it was when the API server ends the watch, as it does with slow readers.
+    async fn follow(
+        &self,
+        http: &Http,
+        path: &str,
+        mut lines: Lines,
+        mut take: impl FnMut(Instant, &Line<'_>),
+    ) -> Result<()> {
+        let mut version = String::new();
+        loop {
+            while let Some((time, bytes)) = lines.next().await {
+                let Some(line) = Line::read(&bytes) else { break };
+                match line.kind.as_ref() {
+                    "ADDED" | "MODIFIED" | "DELETED" => take(time, &line),
+                    "BOOKMARK" => {}
+                    other => bail!("the watch says {other}: {}", String::from_utf8_lossy(&bytes)),
+                }
+                version.clear();
+                version.push_str(&line.object.metadata.resource_version);
             }
+            self.with(|table| table.breaks += 1);
+            lines = http.watch(path, &format!("resourceVersion={version}"), Answer::Whole).await?;
         }
-        bail!("a watch has ended")
     }
 
     fn parent(&self, time: Instant, line: &Line<'_>) {
@@ -215,6 +230,11 @@ impl Recorder {
     /// How many have come how far.
     pub fn counts(&self) -> Counts {
         self.with(|table| table.counts)
+    }
+
+    /// How often a watch was broken off; times are late then.
+    pub fn breaks(&self) -> u32 {
+        self.with(|table| table.breaks)
     }
 
     /// Everything that was seen.

@@ -1,12 +1,14 @@
 //! One run: a control plane, its recorder and actor, a peer, and the figures that every scenario takes.
 
 use std::{
+    fs,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use devcluster::Cluster;
 use serde::Deserialize;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -33,6 +35,18 @@ pub struct Bench {
     pub dir: PathBuf,
     /// etcd syncs.
     pub fsync: bool,
+}
+
+impl Bench {
+    /// Takes down every control plane that is still up: after an error, or an interruption.
+    pub async fn clean_up(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("run-") {
+                Cluster::down(&entry.path()).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One control plane with all that is at work in it but the peer.

@@ -70,6 +70,7 @@ async fn one(
         Ok(()) => world.fault(count).await?,
         Err(error) => Some(format!("{error:#}")),
     };
+    outcome.set("breaks", f64::from(world.recorder.breaks()));
     running.stop().await?;
     world.down().await?;
     Ok(outcome)

@@ -33,6 +33,7 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
         Ok(()) => world.fault(count).await?,
         Err(error) => Some(format!("{error:#}")),
     };
+    outcome.set("breaks", f64::from(world.recorder.breaks()));
     running.stop().await?;
     world.down().await?;
     Ok(vec![outcome])

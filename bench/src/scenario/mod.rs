@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::{peers::Peer, results::Outcome, world::Bench};
@@ -204,7 +204,15 @@ impl Scenario {
                 Self::Soak => Box::pin(soak::run(bench, sizes, peer)).await,
                 Self::State | Self::All => Ok(Vec::new()),
             };
-            outcomes.extend(new.with_context(|| format!("{} {}", self.name(), peer.name()))?);
+            match new {
+                Ok(new) => outcomes.extend(new),
+                Err(error) => {
+                    bench.clean_up().await?;
+                    let mut outcome = Outcome::new(self.name(), "broken off".into(), peer);
+                    outcome.disqualified = Some(format!("{error:#}"));
+                    outcomes.push(outcome);
+                }
+            }
         }
         Ok(outcomes)
     }

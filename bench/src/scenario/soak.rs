@@ -29,7 +29,6 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     let setting = Setting { args_bytes: sizes.args_bytes, takes: Duration::from_millis(500), audit: false };
     let world = World::up(bench, peer.subject(), setting).await?;
     let running = world.start(bench, peer)?;
-    let pid = running.pid;
     let deleting = tokio::spawn(delete_old(world.rig.admin.clone(), world.recorder.clone(), count));
     let samples: Arc<Mutex<Vec<(f64, Reading)>>> = Arc::default();
     let sampling = tokio::spawn(sample(running.pid, Arc::clone(&samples)));
