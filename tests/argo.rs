@@ -28,7 +28,7 @@ const RUNNER: &str = "argo-workflow";
 fn pause(duration: Option<&str>) -> Value {
     json!({"workflow": {
         "entrypoint": "main",
-        "templates": [{"name": "main", "suspend": duration.map_or(json!({}), |d| json!({"duration": d}))}],
+        "templates": [{"name": "main", "suspend": duration.map_or_else(|| json!({}), |d| json!({"duration": d}))}],
     }})
 }
 

@@ -221,7 +221,7 @@ async fn a_service_account_that_is_made_a_moment_later_is_waited_for() -> Result
 async fn a_service_account_that_does_not_exist_fails_by_its_name() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.run("a", "job", endless(), |spec| {
-        spec["context"]["platform"]["serviceAccountName"] = json!("nobody")
+        spec["context"]["platform"]["serviceAccountName"] = json!("nobody");
     })
     .await?;
     let end = env.ends("a", Phase::Failed, Reason::ServiceAccountNotFound).await?;
@@ -504,7 +504,7 @@ async fn bad_fields_are_refused_when_they_are_applied() -> Result<()> {
     }
     for timeout in ["10m", "1h30m", "0", "0s"] {
         env.run(&format!("ok-{timeout}"), "job", json!({}), |spec| {
-            spec["context"]["timeout"] = json!(timeout)
+            spec["context"]["timeout"] = json!(timeout);
         })
         .await?;
     }
@@ -570,7 +570,7 @@ async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully(
         stream.read_to_string(&mut answer).await?;
         Ok((answer.split(' ').nth(1).unwrap_or_default().parse()?, answer))
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), async {
+    tokio::time::timeout(std::time::Duration::from_mins(1), async {
         while !matches!(get("/readyz").await, Ok((200, _))) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }

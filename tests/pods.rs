@@ -85,7 +85,7 @@ async fn a_job_whose_pods_may_not_be_made_says_so() -> Result<()> {
 async fn a_running_job_is_really_stopped_at_its_deadline() -> Result<()> {
     let env = Env::new(Level::Pods).await?;
     env.run("a", "job", shell("trap 'exit 0' TERM; sleep 1000 & wait"), |spec| {
-        spec["context"]["timeout"] = json!("4s")
+        spec["context"]["timeout"] = json!("4s");
     })
     .await?;
     env.ends("a", Phase::Failed, Reason::TimedOut).await?;

@@ -18,8 +18,6 @@ use tokio::time::Instant;
 use crate::target::Target;
 
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-
 /// What a request answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -107,7 +105,11 @@ impl Http {
         })
     }
 
-    fn request(&self, call: &Call<'_>, accept: &'static str) -> Result<Request<Full<Bytes>>> {
+    fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>> {
+        let accept = match call.answer {
+            Answer::Whole => "application/json",
+            Answer::Metadata => METADATA,
+        };
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(format!("{}{}", self.base, call.path))
@@ -130,11 +132,7 @@ impl Http {
 
     /// One request and its whole answer.
     pub async fn send(&self, call: Call<'_>) -> Result<Reply> {
-        let accept = match call.answer {
-            Answer::Whole => "application/json",
-            Answer::Metadata => METADATA,
-        };
-        let answer = self.client.request(self.request(&call, accept)?).await?;
+        let answer = self.client.request(self.request(&call)?).await?;
         let code = answer.status().as_u16();
         Ok(Reply { code, body: answer.into_body().collect().await?.to_bytes() })
     }
@@ -178,11 +176,7 @@ impl Http {
         let separator = if query.is_empty() { "" } else { "&" };
         let path = format!("{path}?watch=true&allowWatchBookmarks=true{separator}{query}");
         let call = Call { method: Method::GET, path: &path, body: Bytes::new(), answer, impersonate: false };
-        let accept = match answer {
-            Answer::Whole => "application/json",
-            Answer::Metadata => METADATA_LIST,
-        };
-        let reply = self.client.request(self.request(&call, accept)?).await?;
+        let reply = self.client.request(self.request(&call)?).await?;
         let code = reply.status().as_u16();
         let mut lines = Lines { body: reply.into_body(), buffer: BytesMut::new(), searched: 0 };
         if code != 200 {

@@ -40,9 +40,28 @@ impl Reading {
 /// Readings by name of the process.
 pub type Readings = BTreeMap<String, Reading>;
 
-/// Reads several.
+/// The name of the whole machine among readings.
+pub const MACHINE: &str = "machine";
+
+/// Reads several, and what the whole machine was busy.
 pub fn readings(processes: &[(String, u32)]) -> Readings {
-    processes.iter().map(|(name, pid)| (name.clone(), Reading::of(*pid))).collect()
+    let mut readings: Readings =
+        processes.iter().map(|(name, pid)| (name.clone(), Reading::of(*pid))).collect();
+    readings.insert(MACHINE.into(), Reading { cpu: busy(), ..Reading::default() });
+    readings
+}
+
+/// CPU seconds that all processors have been busy since the machine's start.
+fn busy() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks = fields.enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).take(6);
+    let sum: f64 = ticks.filter_map(|(_, ticks)| ticks.parse::<f64>().ok()).sum();
+    sum / per_second()
+}
+
+fn per_second() -> f64 {
+    f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100))
 }
 
 /// CPU seconds of a process since its start: what its living threads used, by the nanosecond, unless the clock
@@ -52,8 +71,7 @@ pub fn cpu(pid: u32) -> Option<f64> {
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ').skip(11);
     let mut next = || fields.next()?.parse::<u32>().ok();
     let ticks = f64::from(next()?) + f64::from(next()?);
-    let per_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
-    Some((ticks / f64::from(per_second)).max(threads_cpu(pid)))
+    Some((ticks / per_second()).max(threads_cpu(pid)))
 }
 
 fn threads_cpu(pid: u32) -> f64 {

@@ -32,6 +32,8 @@ const LATENCY: Columns = &[
     ("finish_p90", "P90", 2),
     ("finish_p99", "P99", 2),
     ("finish_max", "max", 1),
+    ("cpu", "CPU s per 1,000", 2),
+    ("others_share", "others' CPU %", 0),
 ];
 const DRAIN: Columns = &[
     ("rate", "executions/s", 1),
@@ -41,6 +43,7 @@ const DRAIN: Columns = &[
     ("cpu_apiserver", "API server CPU s", 2),
     ("cpu_etcd", "etcd CPU s", 2),
     ("harness_share", "harness CPU %", 1),
+    ("others_share", "others' CPU %", 0),
     ("first_child", "first child ms", 0),
     ("order", "order kept", 3),
 ];
@@ -136,9 +139,18 @@ pub fn cases(outcomes: &[Outcome]) -> Vec<(&str, &str)> {
 /// All tables as text.
 pub fn tables(outcomes: &[Outcome]) -> String {
     let tables = cases(outcomes).into_iter().map(|(scenario, case)| {
-        format!("\n{scenario}: {case}\n{}\n", table(scenario, &by_peer(outcomes, scenario, case)))
+        let peers = by_peer(outcomes, scenario, case);
+        format!("\n{scenario}: {case}\n{}\n{}", table(scenario, &peers), disqualified(&peers))
     });
     tables.collect()
+}
+
+fn disqualified(peers: &BTreeMap<Peer, Vec<&Outcome>>) -> String {
+    let line = |run: &&Outcome| {
+        let why = run.disqualified.as_deref()?;
+        Some(format!("disqualified: {}, run {}: {why}\n", run.peer.name(), run.repeat))
+    };
+    peers.values().flatten().filter_map(line).collect()
 }
 
 fn table(scenario: &str, peers: &BTreeMap<Peer, Vec<&Outcome>>) -> Table {
@@ -167,10 +179,6 @@ fn table(scenario: &str, peers: &BTreeMap<Peer, Vec<&Outcome>>) -> Table {
             row.push(own.zip(floor).map_or_else(|| "–".into(), |(own, floor)| format!("{:.2}", own / floor)));
         }
         table.add_row(row);
-        for run in runs.iter().filter(|run| run.disqualified.is_some()) {
-            let why = run.disqualified.as_deref().unwrap_or_default();
-            table.add_row([format!("  run {} disqualified: {why}", run.repeat)]);
-        }
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

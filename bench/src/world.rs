@@ -198,6 +198,10 @@ pub fn costs(outcome: &mut Outcome, before: &Readings, after: &Readings, executi
     if all > 0.0 {
         outcome.set("harness_share", 100.0 * cpu("harness") / all);
     }
+    let machine = cpu(proc::MACHINE);
+    if machine > 0.0 {
+        outcome.set("others_share", 100.0 * (machine - all).max(0.0) / machine);
+    }
     if let Some(peer) = after.get("peer") {
         outcome.set("rss", peer.rss);
         outcome.set("pss", peer.pss);

@@ -72,12 +72,12 @@ impl CallError {
 }
 
 impl From<kube::Error> for CallError {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all others are failures of the transport")]
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Status(status),
             // A decode error would repeat the answer's content.
             kube::Error::SerdeError(_) => Self::Transport("its answer is not understood".into()),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "all others are failures of the transport")]
             other => Self::Transport(other.to_string()),
         }
     }

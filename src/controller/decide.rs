@@ -411,5 +411,5 @@ fn decide_finished(
 }
 
 #[cfg(test)]
-#[path = "decide_model.rs"]
+#[path = "decide_model/mod.rs"]
 mod model;

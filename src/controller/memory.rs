@@ -21,7 +21,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// The first closer look at a child that stands still.
 const FIRST_LOOK_IN_DOUBT: Duration = Duration::from_secs(2);
-const LOOKS_IN_DOUBT: Duration = Duration::from_secs(5);
+const LAST_LOOK_IN_DOUBT: Duration = Duration::from_mins(1);
+/// While it waits for something of the cluster's.
+const LOOKS_WHILE_WAITING: Duration = Duration::from_secs(5);
 /// The first look at a child that goes on, for its progress; each further one after twice the time.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
 const LAST_LOOK: Duration = Duration::from_hours(1);
@@ -66,6 +68,9 @@ impl Memory {
             Some(written) if written.version() > seen.version() => Arc::clone(written),
             Some(_) | None => {
                 remembered.written = None;
+                if seen.is_finished() {
+                    all.remove(seen.uid());
+                }
                 seen
             }
         }
@@ -171,28 +176,34 @@ impl Memory {
     /// Whether it is time for a closer look at a child.
     pub fn look_due(&self, uid: &str, glance: Glance, now: Timestamp) -> bool {
         self.with(uid, |r| {
-            let first = match glance {
-                Glance::Doubtful => FIRST_LOOK_IN_DOUBT,
-                Glance::Underway | Glance::Ended { .. } => FIRST_LOOK,
+            // A child that begins to stand still is looked at soon, however far off the next look was planned.
+            let within = match (glance, r.looks) {
+                (Glance::Doubtful, 0) => FIRST_LOOK_IN_DOUBT,
+                (Glance::Doubtful, _) => LAST_LOOK_IN_DOUBT,
+                (Glance::Underway | Glance::Ended { .. }, 0) => FIRST_LOOK,
+                (Glance::Underway | Glance::Ended { .. }, _) => LAST_LOOK,
             };
-            let planned = r.next_look.filter(|next| *next <= later(now, first) || r.looks > 0);
-            let next = planned.unwrap_or_else(|| later(now, first));
+            let latest = later(now, within);
+            let next = r.next_look.map_or(latest, |planned| planned.min(latest));
             r.next_look = Some(next);
             next <= now
         })
     }
 
-    /// A closer look was taken.
+    /// A closer look was taken; the next one comes after twice the time, but soon while the child waits for
+    /// something, since the grace may end.
     pub fn looked(&self, uid: &str, glance: Glance, waits: bool, now: Timestamp) {
         self.with(uid, |r| {
-            r.looks = r.looks.saturating_add(1);
-            let pause = match glance {
-                Glance::Doubtful => LOOKS_IN_DOUBT,
-                Glance::Underway | Glance::Ended { .. } if waits => LOOKS_IN_DOUBT,
-                Glance::Underway | Glance::Ended { .. } => {
-                    FIRST_LOOK.saturating_mul(1 << r.looks.min(10)).min(LAST_LOOK)
-                }
+            let (first, last) = match glance {
+                Glance::Doubtful => (LOOKS_WHILE_WAITING, LAST_LOOK_IN_DOUBT),
+                Glance::Underway | Glance::Ended { .. } => (FIRST_LOOK.saturating_mul(2), LAST_LOOK),
             };
+            let pause = if waits {
+                LOOKS_WHILE_WAITING
+            } else {
+                first.saturating_mul(1 << r.looks.min(10)).min(last)
+            };
+            r.looks = r.looks.saturating_add(1);
             r.next_look = Some(later(now, pause));
             if !waits {
                 r.waiting_since = None;
@@ -227,4 +238,72 @@ impl Memory {
 /// That much later, or the end of time.
 pub fn later(time: Timestamp, by: Duration) -> Timestamp {
     SignedDuration::try_from(by).ok().and_then(|by| time.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::{Memory, later};
+    use crate::runners::Glance;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_child_that_goes_on_is_looked_at_ever_more_rarely() {
+        let memory = Memory::default();
+        let mut looks = Vec::new();
+        for second in 0..1000 {
+            if memory.look_due("a", Glance::Underway, at(second)) {
+                memory.looked("a", Glance::Underway, false, at(second));
+                looks.push(second);
+            }
+        }
+        assert_eq!(looks, [30, 90, 210, 450, 930]);
+    }
+
+    #[test]
+    fn a_child_that_begins_to_stand_still_is_looked_at_soon() {
+        let memory = Memory::default();
+        for _ in 0..6 {
+            memory.looked("a", Glance::Underway, false, at(0));
+        }
+        let first = (1..10_000).find(|second| memory.look_due("a", Glance::Doubtful, at(*second)));
+        assert!(first.is_some_and(|second| second <= 61), "{first:?}");
+    }
+
+    #[test]
+    fn retries_come_ever_later_and_begin_anew_after_a_success() {
+        let memory = Memory::default();
+        let delays: Vec<Duration> = (0..12).map(|_| memory.failed("a", 0.5).1).collect();
+        assert!(delays.is_sorted() && delays.last() == Some(&Duration::from_mins(1)), "{delays:?}");
+        memory.succeeded("a");
+        assert_eq!(memory.failed("a", 0.5).0, 1);
+    }
+
+    #[test]
+    fn a_retry_is_put_off_only_while_the_execution_is_unchanged() {
+        let memory = Memory::default();
+        memory.retry_at("a", 7, at(10));
+        assert_eq!(memory.retry_planned("a", 7, at(5)), Some(at(10)));
+        assert_eq!(memory.retry_planned("a", 8, at(5)), None);
+        assert_eq!(memory.retry_planned("a", 7, at(10)), None);
+        memory.retry_at("a", 7, at(10));
+        memory.retry_all();
+        assert_eq!(memory.retry_planned("a", 7, at(5)), None);
+    }
+
+    #[test]
+    fn the_grace_of_a_refusal_begins_with_the_first() {
+        let memory = Memory::default();
+        memory.refused("a", at(0));
+        memory.refused("a", at(20));
+        assert_eq!(memory.patience_ends("a", at(20)), later(at(0), super::REFUSAL_GRACE));
+        memory.succeeded("a");
+        assert_eq!(memory.patience_ends("a", at(50)), later(at(50), super::REFUSAL_GRACE));
+    }
 }

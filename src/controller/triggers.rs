@@ -48,6 +48,9 @@ impl ChildStores {
     }
 }
 
+/// Who is told of every event of a watch.
+pub type Listener = Box<dyn Fn(&Event<Execution>) + Send>;
+
 /// The watch of executions: changed ones come out, all are in the writer's store. `hears` is told of each
 /// event just before the store takes it.
 pub fn executions(
@@ -56,7 +59,7 @@ pub fn executions(
     resync: Duration,
     metrics: Metrics,
     writer: Writer<Execution>,
-    hears: Box<dyn Fn(&Event<Execution>) + Send>,
+    hears: Listener,
 ) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send + use<> {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
@@ -220,6 +223,7 @@ fn is_gone<K>(item: &Result<Event<K>, watcher::Error>) -> bool {
 }
 
 /// An error's words, without any that an object might have in it.
+#[allow(clippy::wildcard_enum_match_arm, reason = "all other errors hold nothing of an object")]
 fn told(error: &watcher::Error) -> String {
     let source = match error {
         watcher::Error::InitialListFailed(e)
@@ -230,7 +234,6 @@ fn told(error: &watcher::Error) -> String {
     };
     match source {
         kube::Error::SerdeError(_) => "an object is not understood".into(),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "all others hold nothing of an object")]
         other => other.to_string(),
     }
 }

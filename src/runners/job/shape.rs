@@ -11,6 +11,7 @@ use k8s_openapi::api::{
     batch::v1::JobSpec,
     core::v1::{Container, PodSpec},
 };
+use k8s_openapi::jiff::Timestamp;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
@@ -27,6 +28,8 @@ pub(super) enum Shape {
     List(Box<Self>),
     /// A string.
     Text,
+    /// A string that is a time.
+    Time,
     /// A whole number, of 32 bits or of 64.
     Whole { wide: bool },
     /// Any number.
@@ -68,6 +71,7 @@ impl Shape {
             | (Self::Number | Self::Quantity, Value::Number(_))
             | (Self::Flag, Value::Bool(_)) => true,
             (Self::Quantity, Value::String(text)) => is_quantity(text),
+            (Self::Time, Value::String(text)) => text.parse::<Timestamp>().is_ok(),
             (Self::Whole { wide: true }, Value::Number(number)) => number.as_i64().is_some(),
             (Self::Whole { wide: false } | Self::WholeOrText, Value::Number(number)) => {
                 number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
@@ -124,6 +128,7 @@ impl Shape {
                 Self::Object(_) => "a list of objects",
                 Self::Map(_)
                 | Self::List(_)
+                | Self::Time
                 | Self::Whole { .. }
                 | Self::Number
                 | Self::Flag
@@ -131,6 +136,7 @@ impl Shape {
                 | Self::Quantity
                 | Self::Any => "a list",
             },
+            Self::Time => "a time such as 2026-01-31T12:00:00Z",
             Self::Text => "a string (put numbers, true and false in quotes)",
             Self::Whole { wide: true } => "a whole number of 64 bits",
             Self::Whole { wide: false } => "a whole number of 32 bits",
@@ -203,9 +209,13 @@ fn fields_of<T: JsonSchema>() -> Fields {
     let schema = Value::from(SchemaGenerator::default().into_root_schema_for::<T>());
     match shape_of(&schema, schema.get("$defs").unwrap_or(&Value::Null)) {
         Shape::Object(fields) => fields,
-        Shape::Map(_) | Shape::List(_) | Shape::Text | Shape::Whole { .. } | Shape::Number | Shape::Flag => {
-            Fields::default()
-        }
+        Shape::Map(_)
+        | Shape::List(_)
+        | Shape::Text
+        | Shape::Time
+        | Shape::Whole { .. }
+        | Shape::Number
+        | Shape::Flag => Fields::default(),
         Shape::WholeOrText | Shape::Quantity | Shape::Any => Fields::default(),
     }
 }
@@ -224,6 +234,7 @@ fn shape_of(schema: &Value, defs: &Value) -> Shape {
     }
     let inner = |key| Box::new(schema.get(key).map_or(Shape::Any, |schema| shape_of(schema, defs)));
     match schema.get("type").and_then(Value::as_str) {
+        Some("string") if schema.get("format").is_some_and(|format| format == "date-time") => Shape::Time,
         Some("string") => Shape::Text,
         Some("boolean") => Shape::Flag,
         Some("number") => Shape::Number,

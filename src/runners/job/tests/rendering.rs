@@ -211,6 +211,7 @@ fn every_place_of_a_job_spec_has_a_shape() {
                     .sum::<usize>();
             }
             Shape::Text
+            | Shape::Time
             | Shape::Whole { .. }
             | Shape::Number
             | Shape::Flag

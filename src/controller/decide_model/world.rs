@@ -1,21 +1,10 @@
-//! The decision, walked exhaustively against a small model of everything around it: an API server with one
-//! name, two controllers that both believe they lead, crashes at any point, lost replies, stale reads, a user who
-//! cancels, suspends and deletes, somebody who deletes the child, and time. The real [`decide`] is walked, not a
-//! copy.
-//!
-//! Safety, in every state: at most one child is ever released; an outcome never changes; Succeeded only if the
-//! recorded child succeeded; a child that is not recorded is never released. Liveness: from every state, once
-//! faults stop, the execution finishes.
+//! The world around the decision, as small as it can be, and how it may go on. Pure.
 
-use std::collections::VecDeque;
-
-use indexmap::IndexSet;
-
-use super::*;
+use super::super::*;
 
 /// What the tool has made of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Work {
+pub(super) enum Work {
     Idle,
     Running,
     Succeeded,
@@ -24,7 +13,7 @@ enum Work {
 
 /// The child as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Stored {
+pub(super) struct Stored {
     uid: u8,
     released: bool,
     stopped: bool,
@@ -33,18 +22,18 @@ struct Stored {
 
 /// What a status records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Recorded {
-    child: Option<u8>,
+pub(super) struct Recorded {
+    pub(super) child: Option<u8>,
     halt: Option<Halt>,
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
     /// resourceVersion: every write of the execution, by whomever, changes it.
-    version: u8,
+    pub(super) version: u8,
     cancel: bool,
-    suspend: bool,
+    pub(super) suspend: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Outcome {
+pub(super) enum Outcome {
     Succeeded,
     Failed,
     Cancelled,
@@ -52,7 +41,7 @@ enum Outcome {
 
 /// One controller: what it has read, and the write it has under way, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Controller {
+pub(super) struct Controller {
     execution: Recorded,
     child: View,
     /// A request that left the controller and has not arrived: it may yet, even after the controller died.
@@ -61,7 +50,7 @@ struct Controller {
 
 /// What a controller knows of the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum View {
+pub(super) enum View {
     Unknown,
     Absent(Option<bool>),
     /// Seen; the flag tells a full read from a glimpse.
@@ -69,7 +58,7 @@ enum View {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Request {
+pub(super) enum Request {
     Create,
     Record { uid: u8, version: u8 },
     Release(u8),
@@ -80,29 +69,29 @@ enum Request {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct World {
-    execution: Recorded,
+pub(super) struct World {
+    pub(super) execution: Recorded,
     child: Option<Stored>,
-    next_uid: u8,
+    pub(super) next_uid: u8,
     late: bool,
     /// History: which uids were ever released, and which succeeded.
     released: u8,
     succeeded: u8,
-    controllers: [Controller; 2],
+    pub(super) controllers: [Controller; 2],
     /// How many more faults there may be: a bound that keeps the walk finite.
     faults: u8,
 }
 
-const MAX_UIDS: u8 = 3;
+pub(super) const MAX_UIDS: u8 = 3;
 const FAULTS: u8 = 2;
-const VERSIONS: u8 = 8;
+pub(super) const VERSIONS: u8 = 8;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 impl World {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let execution =
             Recorded { child: None, halt: None, outcome: None, version: 0, cancel: false, suspend: false };
         let controller = Controller { execution, child: View::Unknown, in_flight: None };
@@ -172,7 +161,7 @@ impl World {
         seen(self.child)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.released.count_ones() > 1 {
             return Err(format!("two children were released: {self:#?}"));
         }
@@ -281,133 +270,127 @@ fn outcome(ending: &Ending) -> Outcome {
     }
 }
 
-/// Every world that may follow. The flag tells progress from faults and whims.
-fn successors(world: &World) -> Vec<(World, bool)> {
-    let mut next = Vec::new();
-    let mut push = |change: &dyn Fn(&mut World), progress: bool| {
-        let mut after = *world;
+/// The worlds that may follow one. The flag tells progress from faults and whims.
+struct Moves {
+    from: World,
+    next: Vec<(World, bool)>,
+}
+
+impl Moves {
+    fn add(&mut self, progress: bool, change: impl Fn(&mut World)) {
+        let mut after = self.from;
         change(&mut after);
-        if after != *world && after.execution.version < VERSIONS {
-            next.push((after, progress));
+        if after != self.from && after.execution.version < VERSIONS {
+            self.next.push((after, progress));
         }
-    };
+    }
+}
+
+/// Every world that may follow.
+pub(super) fn successors(world: &World) -> Vec<(World, bool)> {
+    let mut moves = Moves { from: *world, next: Vec::new() };
     for i in 0..2 {
-        let me = world.controllers[i];
-        match me.in_flight {
-            None => {
-                if let Some(request) = me.request(world.late) {
-                    push(&|w| w.controllers[i].in_flight = Some(request), true);
-                }
-            }
-            Some(request) => {
-                // It arrives and is answered. A status write is followed by the fresh execution, read or returned.
-                push(
-                    &|w| {
-                        let before = w.controllers[i].child;
-                        let view = w.apply(request);
-                        let me = &mut w.controllers[i];
-                        me.in_flight = None;
-                        match request {
-                            Request::Record { .. } | Request::RecordHalt { .. } | Request::Finish { .. } => {
-                                me.execution = w.execution;
-                                me.child = before;
-                            }
-                            Request::Discard(_) if matches!(view, View::Seen(..)) => me.child = View::Unknown,
-                            Request::Create
-                            | Request::Release(_)
-                            | Request::Stop(_)
-                            | Request::Discard(_) => me.child = view,
-                        }
-                    },
-                    true,
-                );
-                // The controller dies or gives up; the request arrives later, or never.
-                if world.faults > 0 {
-                    push(
-                        &|w| {
-                            w.faults -= 1;
-                            w.apply(request);
-                            w.controllers[i].in_flight = None;
-                            restart(w, i);
-                        },
-                        false,
-                    );
-                    push(
-                        &|w| {
-                            w.faults -= 1;
-                            w.controllers[i].in_flight = None;
-                            restart(w, i);
-                        },
-                        false,
-                    );
-                }
-            }
+        requests(&mut moves, i);
+        reads(&mut moves, i);
+    }
+    work(&mut moves);
+    whims_and_faults(&mut moves);
+    moves.next
+}
+
+/// A request is sent, arrives and is answered, arrives though its sender has died, or never arrives.
+fn requests(moves: &mut Moves, i: usize) {
+    let world = moves.from;
+    let me = world.controllers[i];
+    let Some(request) = me.in_flight else {
+        if let Some(request) = me.request(world.late) {
+            moves.add(true, |w| w.controllers[i].in_flight = Some(request));
         }
-        // Reading: the watch catches up, or a full read of the child. Not reading is staleness.
-        push(&|w| w.controllers[i].execution = w.execution, true);
-        push(
-            &|w| {
-                let last = match w.controllers[i].child {
-                    View::Seen(Stored { work: Work::Succeeded, .. }, _) => Some(true),
-                    View::Seen(Stored { work: Work::Failed, .. }, _) => Some(false),
-                    View::Seen(..) | View::Unknown => None,
-                    View::Absent(ended) => ended,
-                };
-                // A child's name may hold another child now; only the same one's end is remembered.
-                w.controllers[i].child = w.child.map_or(View::Absent(last), |c| View::Seen(c, true));
-            },
-            true,
-        );
-    }
-    // The tool works on what is released.
-    if let Some(child) = world.child.filter(|c| c.released) {
-        match child.work {
-            Work::Idle if child.stopped => push(&|w| set_work(w, Work::Failed), true),
-            Work::Idle => push(&|w| set_work(w, Work::Running), true),
-            Work::Running => {
-                push(&|w| set_work(w, Work::Failed), true);
-                push(
-                    &|w| {
-                        set_work(w, Work::Succeeded);
-                        w.succeeded |= 1 << child.uid;
-                    },
-                    true,
-                );
-            }
-            Work::Succeeded | Work::Failed => {}
-        }
-    }
-    // Whims and faults.
-    if !world.late {
-        push(&|w| w.late = true, false);
-    }
-    if !world.execution.cancel {
-        push(
-            &|w| {
-                w.execution.cancel = true;
-                w.execution.version += 1;
-            },
-            false,
-        );
-    }
+        return;
+    };
+    moves.add(true, |w| answer(w, i, request));
     if world.faults > 0 {
-        push(
-            &|w| {
+        for arrives in [true, false] {
+            moves.add(false, |w| {
                 w.faults -= 1;
-                w.execution.suspend = !w.execution.suspend;
-                w.execution.version += 1;
-            },
-            false,
-        );
-        push(
-            &|w| {
-                w.faults -= 1;
-                w.child = None;
-            },
-            false,
-        );
+                if arrives {
+                    w.apply(request);
+                }
+                w.controllers[i].in_flight = None;
+                restart(w, i);
+            });
+        }
     }
-    next
+}
+
+/// It arrives and is answered. A status write is followed by the fresh execution, read or returned.
+fn answer(world: &mut World, i: usize, request: Request) {
+    let view = world.apply(request);
+    let fresh = world.execution;
+    let me = &mut world.controllers[i];
+    me.in_flight = None;
+    match request {
+        Request::Record { .. } | Request::RecordHalt { .. } | Request::Finish { .. } => me.execution = fresh,
+        Request::Discard(_) if matches!(view, View::Seen(..)) => me.child = View::Unknown,
+        Request::Create | Request::Release(_) | Request::Stop(_) | Request::Discard(_) => me.child = view,
+    }
+}
+
+/// The watch catches up, or the child is read in full. Not reading is staleness.
+fn reads(moves: &mut Moves, i: usize) {
+    moves.add(true, |w| w.controllers[i].execution = w.execution);
+    moves.add(true, |w| {
+        let recorded = w.controllers[i].execution.child;
+        let ended = match w.controllers[i].child {
+            View::Seen(Stored { work, uid, .. }, _) if Some(uid) == recorded => match work {
+                Work::Succeeded => Some(true),
+                Work::Failed => Some(false),
+                Work::Idle | Work::Running => None,
+            },
+            View::Seen(..) | View::Unknown => None,
+            View::Absent(ended) => ended,
+        };
+        w.controllers[i].child = w.child.map_or(View::Absent(ended), |c| View::Seen(c, true));
+    });
+}
+
+/// The tool works on what is released.
+fn work(moves: &mut Moves) {
+    let Some(child) = moves.from.child.filter(|c| c.released) else { return };
+    match child.work {
+        Work::Idle if child.stopped => moves.add(true, |w| set_work(w, Work::Failed)),
+        Work::Idle => moves.add(true, |w| set_work(w, Work::Running)),
+        Work::Running => {
+            moves.add(true, |w| set_work(w, Work::Failed));
+            moves.add(true, |w| {
+                set_work(w, Work::Succeeded);
+                w.succeeded |= 1 << child.uid;
+            });
+        }
+        Work::Succeeded | Work::Failed => {}
+    }
+}
+
+/// Time passes, the user cancels or suspends, somebody deletes the child.
+fn whims_and_faults(moves: &mut Moves) {
+    moves.add(false, |w| w.late = true);
+    if !moves.from.execution.cancel {
+        moves.add(false, |w| {
+            w.execution.cancel = true;
+            w.execution.version += 1;
+        });
+    }
+    if moves.from.faults > 0 {
+        moves.add(false, |w| {
+            w.faults -= 1;
+            w.execution.suspend = !w.execution.suspend;
+            w.execution.version += 1;
+        });
+        moves.add(false, |w| {
+            w.faults -= 1;
+            w.child = None;
+        });
+    }
 }
 
 fn set_work(world: &mut World, work: Work) {
@@ -420,56 +403,4 @@ fn set_work(world: &mut World, work: Work) {
 fn restart(world: &mut World, i: usize) {
     world.controllers[i].execution = world.execution;
     world.controllers[i].child = View::Unknown;
-}
-
-#[test]
-fn at_most_one_child_is_ever_released_and_every_execution_finishes() {
-    let mut worlds: IndexSet<World> = IndexSet::from([World::start()]);
-    // Reversed steps of progress: (to, from).
-    let mut progress_to: Vec<(u32, u32)> = Vec::new();
-    let mut current = 0;
-    while let Some(world) = worlds.get_index(current).copied() {
-        world.check().unwrap();
-        for (mut after, progress) in successors(&world) {
-            if let Some(before) = world.execution.outcome {
-                assert_eq!(after.execution.outcome, Some(before), "an outcome changed: {after:#?}");
-            }
-            // The two controllers are alike: which of them is which makes no difference.
-            after.controllers.sort_unstable();
-            let (id, _) = worlds.insert_full(after);
-            if progress {
-                progress_to.push((number(id), number(current)));
-            }
-        }
-        current += 1;
-    }
-    println!("model: {} states, {} steps of progress", worlds.len(), progress_to.len());
-    check_liveness(&worlds, progress_to);
-    assert!(worlds.len() >= 1_000_000, "only {} states", worlds.len());
-}
-
-fn number(index: usize) -> u32 {
-    u32::try_from(index).unwrap()
-}
-
-/// From every state the end can be reached without a fault or a whim, so under fair scheduling it is.
-fn check_liveness(worlds: &IndexSet<World>, mut progress_to: Vec<(u32, u32)>) {
-    progress_to.sort_unstable();
-    let mut live: Vec<bool> = worlds.iter().map(|w| w.execution.outcome.is_some()).collect();
-    let mut queue: VecDeque<u32> = (0..live.len()).filter(|i| live[*i]).map(number).collect();
-    while let Some(current) = queue.pop_front() {
-        let first = progress_to.partition_point(|(to, _)| *to < current);
-        for (_, from) in progress_to[first..].iter().take_while(|(to, _)| *to == current) {
-            if !std::mem::replace(&mut live[*from as usize], true) {
-                queue.push_back(*from);
-            }
-        }
-    }
-    // Held back by the user, or out of the model's bounds, is no failure to finish.
-    let stuck = worlds.iter().zip(&live).find(|(w, live)| {
-        let bounded = w.execution.version + 4 >= VERSIONS || w.next_uid == MAX_UIDS;
-        let held = w.execution.suspend && w.execution.child.is_none();
-        !**live && !bounded && !held
-    });
-    assert!(stuck.is_none(), "it never finishes: {stuck:#?}");
 }
