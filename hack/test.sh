@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 RUNNER_TEST_CLUSTERS="$(mktemp -d /tmp/rex.XXXXXX)"
 export RUNNER_TEST_CLUSTERS
+export RUST_BACKTRACE=0 # a failed test says what is wrong in words
 failed=0
 started=$SECONDS
 
@@ -32,14 +33,15 @@ cargo build --quiet --workspace --all-targets || exit 1
 echo "Building Kubernetes and Argo (about 15 min when cold, then nothing) ..."
 target/debug/devcluster build --level pods || exit 1
 
+# Always the whole workspace, narrowed by the name of the test: another selection of packages would have other
+# features, and so build everything anew.
 layer "format" cargo fmt --all --check
-layer "pure" cargo test -p runner-controller --lib --test manifests
-layer "control plane" cargo test -p runner-controller --test control_plane
-layer "argo" cargo test -p runner-controller --test argo
-layer "pods" cargo test -p runner-controller --test pods
-layer "crash matrix" cargo test -p runner-controller --test crash -- --nocapture --test-threads=1
-layer "devcluster" cargo test -p devcluster
-layer "faultproxy" cargo test -p faultproxy
+layer "pure" cargo test --workspace --lib --bins --test manifests
+layer "documentation" cargo test --workspace --doc
+layer "control plane" cargo test --workspace --test control_plane --test real
+layer "argo" cargo test --workspace --test argo
+layer "pods" cargo test --workspace --test pods
+layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
 
 printf '\nall layers: %s s\n' $((SECONDS - started))
 exit $failed

@@ -221,6 +221,7 @@ async fn a_workflow_with_a_time_to_live_vanishes_only_after_its_result_is_record
     args["workflow"]["ttlStrategy"] = json!({"secondsAfterCompletion": 0});
     env.run("a", RUNNER, args, |_| ()).await?;
     running(&env, "a").await?;
+    env.released("workflow", "a").await?;
     // It ends while nobody looks, and would be gone with its result.
     env.stop_controller();
     env.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s", "workflow/a"]).await?;

@@ -445,7 +445,7 @@ async fn a_restarted_controller_goes_on_where_it_was_without_a_write() -> Result
     let mut env = Env::new(Level::ControlPlane).await?;
     env.run("a", "job", endless(), |_| ()).await?;
     running(&env, "a").await?;
-    env.until("a", "quiet", |_| true).await?;
+    env.released("job", "a").await?;
     env.stop_controller();
     let before = (
         env.executions().get("a").await?.metadata.resource_version,

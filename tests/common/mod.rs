@@ -285,6 +285,12 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
         Ok(end)
     }
 
+    /// Waits until a child is released: a controller that is stopped earlier leaves that to the next one.
+    pub async fn released(&self, resource: &str, name: &str) -> Result<()> {
+        let label = r"--for=jsonpath={.metadata.labels.core\.projectvoltron\.dev/released}=true";
+        self.kubectl(&["wait", label, "--timeout=60s", &format!("{resource}/{name}")]).await.map(drop)
+    }
+
     /// Waits until an object is gone.
     pub async fn gone(&self, resource: &str, name: &str) -> Result<()> {
         self.kubectl(&["wait", "--for=delete", "--timeout=80s", &format!("{resource}/{name}")])

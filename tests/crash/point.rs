@@ -47,7 +47,6 @@ pub(crate) struct House {
     pub(crate) client: Client,
     /// With the rights of the controller's own ServiceAccount.
     pub(crate) as_controller: Config,
-    count: AtomicU32,
 }
 
 impl House {
@@ -55,7 +54,7 @@ impl House {
         let cluster = Cluster::ensure(&Options::new(common::folder("crash"), Level::Argo)).await?;
         common::install(&cluster).await?;
         let as_controller = common::controller_config(&cluster).await?;
-        Ok(Self { client: cluster.client().await?, cluster, as_controller, count: AtomicU32::new(0) })
+        Ok(Self { client: cluster.client().await?, cluster, as_controller })
     }
 
     /// Invariant I4 over the whole audit log: whatever the controller wrote of a run, it wrote as the run's
@@ -80,7 +79,8 @@ impl House {
 
     /// A new namespace with a ServiceAccount `deployer` that may do what runs need.
     pub(crate) async fn namespace(&self) -> Result<String> {
-        let namespace = format!("p{}-{}", std::process::id(), self.count.fetch_add(1, Ordering::Relaxed));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let namespace = format!("p{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let client = self.client.clone();
         self.create(Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
         let named = json!({"name": "deployer"});
