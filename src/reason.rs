@@ -43,8 +43,6 @@ reasons! {
     QuotaExceeded,
     /// The work is under way.
     Running,
-    /// The work waits for something of the cluster's, such as a node with room.
-    Waiting,
 
     /// The work succeeded.
     Succeeded,
@@ -97,6 +95,23 @@ reasons! {
     PodLost,
     /// The controller itself failed on this object; the message says what to report.
     InternalError,
+}
+
+impl Reason {
+    /// Whether a person need not worry; everything else is told by events of type Warning.
+    pub const fn is_calm(self) -> bool {
+        matches!(
+            self,
+            Self::Pending
+                | Self::Accepted
+                | Self::Suspended
+                | Self::NameInUse
+                | Self::Running
+                | Self::Succeeded
+                | Self::DryRunSucceeded
+                | Self::Cancelled
+        )
+    }
 }
 
 impl std::fmt::Display for Reason {

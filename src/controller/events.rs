@@ -14,7 +14,10 @@ use kube::Resource;
 use tokio::sync::mpsc;
 
 use super::{api::Api, execution::Execution, metrics::Metrics};
-use crate::crd::{RunnerExecutionStatus, conditions};
+use crate::{
+    crd::{RunnerExecutionStatus, conditions},
+    reason::Reason,
+};
 
 const QUEUE: usize = 512;
 /// At most this many events a second in the long run; the queue is the burst.
@@ -59,7 +62,9 @@ impl Events {
             if before.is_some_and(|(s, r, _)| s == status && r == reason) {
                 continue;
             }
-            let event = event(execution, &status, &reason, &message, now);
+            // By the word of the list; a condition's reason is one of them.
+            let calm = Reason::ALL.iter().any(|known| known.as_str() == reason && known.is_calm());
+            let event = event(execution, calm, &reason, &message, now);
             if self.queue.try_send((execution.namespace().to_owned(), event)).is_err() {
                 self.metrics.events_dropped.inc();
             }
@@ -67,7 +72,7 @@ impl Events {
     }
 }
 
-fn event(execution: &Execution, status: &str, reason: &str, message: &str, now: Timestamp) -> Event {
+fn event(execution: &Execution, calm: bool, reason: &str, message: &str, now: Timestamp) -> Event {
     // `kubectl describe` sorts by whole seconds and keeps the order of names within them, so the name carries
     // the full time.
     static ORDER: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
@@ -91,7 +96,7 @@ fn event(execution: &Execution, status: &str, reason: &str, message: &str, now: 
             resource_version: execution.metadata.resource_version.clone(),
             field_path: None,
         },
-        type_: Some(if status == "False" { "Warning" } else { "Normal" }.into()),
+        type_: Some(if calm { "Normal" } else { "Warning" }.into()),
         reason: Some(reason.to_owned()),
         message: Some(if message.is_empty() {
             "The execution can be run.".into()
