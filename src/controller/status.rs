@@ -348,3 +348,7 @@ fn object(status: &RunnerExecutionStatus) -> Map<String, Value> {
 fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
