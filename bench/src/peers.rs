@@ -1,7 +1,7 @@
 //! Who is compared, and how each is started.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -59,6 +59,7 @@ pub struct Tuning {
 /// A peer's process.
 pub struct Running {
     child: Child,
+    log: PathBuf,
     /// Its process id.
     pub pid: u32,
 }
@@ -95,8 +96,8 @@ impl Peer {
 
     /// Starts it.
     pub fn start(self, rig: &Rig, programs: &Programs, tuning: Tuning) -> Result<Running> {
-        let log =
-            File::options().create(true).append(true).open(rig.file(&format!("logs/{}.log", self.name())))?;
+        let path = rig.file(&format!("logs/{}.log", self.name()));
+        let log = File::options().create(true).append(true).open(&path)?;
         let mut command = self.command(rig, programs, tuning)?;
         command.env_clear().env("KUBECONFIG", rig.kubeconfig()).env("HOME", rig.file("run"));
         if self == Self::GoTuned {
@@ -105,7 +106,7 @@ impl Peer {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("cannot start {}", self.name()))?;
         let pid = child.id().context("it ended at once")?;
-        Ok(Running { child, pid })
+        Ok(Running { child, log: path, pid })
     }
 
     fn command(self, rig: &Rig, programs: &Programs, tuning: Tuning) -> Result<Command> {
@@ -180,9 +181,12 @@ impl Running {
         Ok(self.child.kill().await?)
     }
 
-    /// Waits for its end, and says whether it ended well.
-    pub async fn finish(&mut self) -> Result<bool> {
-        Ok(self.child.wait().await?.success())
+    /// Waits for its end, which is an accident, and says what its last words were.
+    pub async fn died(&mut self) -> anyhow::Error {
+        let status = self.child.wait().await;
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let words = log.lines().next_back().unwrap_or_default();
+        anyhow::anyhow!("the peer died ({status:?}): {}", words.chars().take(600).collect::<String>())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     payload,
     peers::{Peer, Programs, Running, Tuning},
     proc::{self, Readings},
-    recorder::{Marks, Recorder, Subject},
+    recorder::{Counts, Marks, Recorder, Subject},
     results::{Outcome, float},
     rig::{Rig, Storage},
 };
@@ -99,6 +99,20 @@ impl World {
     /// Starts a peer in it.
     pub fn start(&self, bench: &Bench, peer: Peer) -> Result<Running> {
         peer.start(&self.rig, &bench.programs, bench.tuning)
+    }
+
+    /// Waits until the counts are as wanted, or the peer has died.
+    pub async fn until(
+        &self,
+        peer: &mut Running,
+        what: &str,
+        limit: Duration,
+        is_so: impl Fn(&Counts) -> bool,
+    ) -> Result<()> {
+        tokio::select! {
+            outcome = self.recorder.until(what, limit, is_so) => outcome,
+            error = peer.died() => Err(error),
+        }
     }
 
     /// What all processes have cost so far.

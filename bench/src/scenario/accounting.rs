@@ -20,11 +20,11 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     let count = sizes.accounting_executions;
     let setting = Setting { args_bytes: sizes.args_bytes, takes: Duration::from_millis(100), audit: true };
     let world = World::up(bench, peer.subject(), setting).await?;
-    let running = world.start(bench, peer)?;
+    let mut running = world.start(bench, peer)?;
     // What it asks at its start is not of any execution.
     tokio::time::sleep(SETTLE).await;
     world.generator.poisson(0..count, sizes.accounting_rate).await?;
-    let waited = world.recorder.until("all finished", sizes.limit(), |c| c.finished >= count).await;
+    let waited = world.until(&mut running, "all finished", sizes.limit(), |c| c.finished >= count).await;
     tokio::time::sleep(SETTLE).await;
     running.stop().await?;
     let mut outcome = Outcome::new("accounting", count.to_string(), peer);

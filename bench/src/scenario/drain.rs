@@ -58,10 +58,10 @@ async fn one(
     world.generator.burst(0..count).await?;
     world.recorder.until("all created", sizes.limit(), |c| c.created >= count).await?;
     let start = Instant::now();
-    let running = world.start(bench, peer)?;
+    let mut running = world.start(bench, peer)?;
     let before = world.readings(&running);
     let all_through = |c: &crate::recorder::Counts| c.finished >= count && c.done >= count;
-    let waited = world.recorder.until("all finished", sizes.limit(), all_through).await;
+    let waited = world.until(&mut running, "all finished", sizes.limit(), all_through).await;
     let after = world.readings(&running);
     let mut outcome = Outcome::new(scenario, format!("{count} of {args_bytes} B"), peer);
     rates(&mut outcome, &world.recorder.marks(), start);

@@ -16,11 +16,11 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     let count = (f64::from(sizes.latency_seconds) * sizes.latency_rate).round() as usize;
     let setting = Setting { args_bytes: sizes.args_bytes, takes: Duration::from_millis(200), audit: false };
     let world = World::up(bench, peer.subject(), setting).await?;
-    let running = world.start(bench, peer)?;
+    let mut running = world.start(bench, peer)?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before = world.readings(&running);
     world.generator.poisson(0..count, sizes.latency_rate).await?;
-    let waited = world.recorder.until("all finished", sizes.limit(), |c| c.finished >= count).await;
+    let waited = world.until(&mut running, "all finished", sizes.limit(), |c| c.finished >= count).await;
     let after = world.readings(&running);
     let mut outcome =
         Outcome::new("latency", format!("{} s at {}/s", sizes.latency_seconds, sizes.latency_rate), peer);

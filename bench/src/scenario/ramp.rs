@@ -19,7 +19,7 @@ const STEP: f64 = 1.25;
 pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<Outcome>> {
     let setting = Setting { args_bytes: sizes.args_bytes, takes: Duration::from_millis(100), audit: false };
     let world = World::up(bench, peer.subject(), setting).await?;
-    let running = world.start(bench, peer)?;
+    let mut running = world.start(bench, peer)?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut outcome = Outcome::new("ramp", format!("steps of {} s", sizes.ramp_seconds), peer);
     let (mut first, mut rate) = (0, sizes.ramp_from);
@@ -29,7 +29,7 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
         world.generator.poisson(first..last, rate).await?;
         // What has not caught up long after its step was too much.
         let caught_up =
-            world.recorder.until("caught up", Duration::from_secs(30), |c| c.finished >= last).await;
+            world.until(&mut running, "caught up", Duration::from_secs(30), |c| c.finished >= last).await;
         let p99 = p99(&world, first, last);
         outcome.set("p99_last", p99);
         if caught_up.is_err() || p99 > LIMIT {

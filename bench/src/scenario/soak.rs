@@ -28,12 +28,12 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     let count = (f64::from(sizes.soak_seconds) * sizes.soak_rate).round() as usize;
     let setting = Setting { args_bytes: sizes.args_bytes, takes: Duration::from_millis(500), audit: false };
     let world = World::up(bench, peer.subject(), setting).await?;
-    let running = world.start(bench, peer)?;
+    let mut running = world.start(bench, peer)?;
     let deleting = tokio::spawn(delete_old(world.rig.admin.clone(), world.recorder.clone(), count));
     let samples: Arc<Mutex<Vec<(f64, Reading)>>> = Arc::default();
     let sampling = tokio::spawn(sample(running.pid, Arc::clone(&samples)));
     world.generator.poisson(0..count, sizes.soak_rate).await?;
-    let waited = world.recorder.until("all finished", sizes.limit(), |c| c.finished >= count).await;
+    let waited = world.until(&mut running, "all finished", sizes.limit(), |c| c.finished >= count).await;
     sampling.abort();
     deleting.abort();
     let marks = world.recorder.marks();

@@ -119,8 +119,8 @@ impl State<'_> {
         self.next += 1;
         self.world.generator.create(probe).await?;
         let start = Instant::now();
-        let running = self.world.start(self.bench, outcome.peer)?;
-        self.world.recorder.until("reconciling", self.sizes.limit(), |c| c.child > probe).await?;
+        let mut running = self.world.start(self.bench, outcome.peer)?;
+        self.world.until(&mut running, "reconciling", self.sizes.limit(), |c| c.child > probe).await?;
         let child = self.world.recorder.marks().get(probe).and_then(|marks| marks.child);
         let ready = child.map_or(f64::INFINITY, |time| time.saturating_duration_since(start).as_secs_f64());
         outcome.set(&format!("{name}_ready"), ready * 1000.0);
