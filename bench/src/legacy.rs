@@ -28,6 +28,7 @@ struct Action<'a> {
     name: String,
     execution: Value,
     core: String,
+    since: String,
 }
 
 impl Legacy {
@@ -43,7 +44,7 @@ impl Legacy {
         at_once(concurrency, items, |execution| async move {
             let name = text(&execution, "/metadata/name").to_owned();
             let core = format!("/api/v1/namespaces/{}", self.target.namespace);
-            Action { legacy: self, name, execution, core }.replay().await
+            Action { legacy: self, name, execution, core, since: payload::now() }.replay().await
         })
         .await
     }
@@ -152,7 +153,7 @@ impl Action<'_> {
 
     async fn job_status(&self, mut status: Value) -> Result<()> {
         if let Some(status) = status.as_object_mut() {
-            status.insert("startTime".into(), payload::now().into());
+            status.insert("startTime".into(), self.since.as_str().into());
         }
         let path = format!("{}/{}/status", payload::jobs(&self.legacy.target), self.name);
         self.legacy.call(Method::PATCH, &path, json!({"status": status}).to_string()).await.map(drop)

@@ -2,7 +2,10 @@
 #![allow(clippy::print_stdout, reason = "a command line prints its result")]
 #![allow(clippy::disallowed_methods, reason = "this crate measures time")]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use bench::{
@@ -45,7 +48,7 @@ struct Run {
     /// How often.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Where results are written; nowhere if absent.
+    /// Where results are written; by default nowhere, or docs/benchmarks if all scenarios are run.
     #[arg(long)]
     out: Option<PathBuf>,
     /// A remark that is kept with the results, such as "on a busy machine".
@@ -147,7 +150,9 @@ async fn measure(run: Run) -> Result<()> {
     bench.clean_up().await?;
     let outcomes = outcome?;
     println!("{}{}", report::requests(&outcomes), report::tables(&outcomes));
-    if let Some(out) = &run.out {
+    let published = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
+    let out = run.out.clone().or_else(|| run.scenario.contains(&Scenario::All).then(published));
+    if let Some(out) = &out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         report::write_json(&out.join("results.json"), &machine, &outcomes)?;
         plots::write(out, &outcomes)?;

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
+use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use super::Sizes;
@@ -208,15 +209,28 @@ impl Churn {
         Ok(())
     }
 
-    /// How many there were.
+    /// How many there were: an open loop, with a few under way at most.
     async fn run(&self, time: Duration) -> Result<usize> {
-        let (start, mut count) = (Instant::now(), 0);
-        while start.elapsed() < time {
-            let path = format!("{}/{}", self.collection, payload::name(count % self.children.max(1)));
-            self.http.patch(&path, format!(r#"{{"status":{{"estimatedDuration":{count}}}}}"#)).await?;
-            count += 1;
+        let start = Instant::now();
+        let due = stream::iter(0..).then(|count: usize| async move {
             tokio::time::sleep_until(start + Duration::from_secs_f64(float(count) / self.rate)).await;
+            count
+        });
+        let mut done = std::pin::pin!(
+            due.take_while(|_| std::future::ready(start.elapsed() < time))
+                .map(|count| self.change(count))
+                .buffer_unordered(8)
+        );
+        let mut changed = 0;
+        while let Some(outcome) = done.next().await {
+            outcome?;
+            changed += 1;
         }
-        Ok(count)
+        Ok(changed)
+    }
+
+    async fn change(&self, count: usize) -> Result<()> {
+        let path = format!("{}/{}", self.collection, payload::name(count % self.children.max(1)));
+        self.http.patch(&path, format!(r#"{{"status":{{"estimatedDuration":{count}}}}}"#)).await.map(drop)
     }
 }
