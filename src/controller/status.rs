@@ -281,7 +281,10 @@ fn set(
     status.conditions = wanted
         .into_iter()
         .map(|(type_, value, reason)| {
-            let before = status.conditions.iter().find(|c| c.type_ == type_ && c.status == value);
+            // The default in the CRD has a constant for a time: that is not when anything changed.
+            let before = status.conditions.iter().find(|c| {
+                c.type_ == type_ && c.status == value && c.last_transition_time.0 != Timestamp::UNIX_EPOCH
+            });
             Condition {
                 type_: type_.to_owned(),
                 status: value.to_owned(),
