@@ -101,21 +101,21 @@ impl Actor {
         target: &Target,
         subject: Subject,
         takes: Duration,
-        mut released: mpsc::UnboundedReceiver<Released>,
+        mut to_work_on: mpsc::UnboundedReceiver<Released>,
     ) -> Result<Self> {
         let (target, http) = (target.clone(), Http::new(target, "bench-actor", false)?);
         let holding = Arc::new(AtomicBool::new(false));
-        let held = Arc::clone(&holding);
+        let is_held = Arc::clone(&holding);
         let task = tokio::spawn(async move {
             let slots = Arc::new(Semaphore::new(AT_ONCE));
-            while let Some(name) = released.recv().await {
-                if held.load(Ordering::Relaxed) {
+            while let Some(name) = to_work_on.recv().await {
+                if is_held.load(Ordering::Relaxed) {
                     continue;
                 }
                 let (http, target, slots) = (http.clone(), target.clone(), Arc::clone(&slots));
                 tokio::spawn(async move {
                     sleep(takes).await;
-                    let Ok(_slot) = slots.acquire().await else { return };
+                    let Ok(_permit) = slots.acquire().await else { return };
                     let (path, patch) = match subject {
                         Subject::Executions => (
                             format!("{}/{name}", payload::workflows(&target)),

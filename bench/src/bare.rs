@@ -110,27 +110,27 @@ impl Bare {
     /// Serves what the watches show until it is ended.
     pub async fn reactive(self, concurrency: usize) -> Result<()> {
         let slots = Arc::new(Semaphore::new(concurrency));
-        let begun: Arc<Mutex<HashMap<String, Known>>> = Arc::default();
-        let (to_begin, mut begin) = mpsc::unbounded_channel();
-        let (to_conclude, mut conclude) = mpsc::unbounded_channel();
+        let running: Arc<Mutex<HashMap<String, Known>>> = Arc::default();
+        let (to_begin, mut new) = mpsc::unbounded_channel();
+        let (to_conclude, mut ended) = mpsc::unbounded_channel();
         let watching = tokio::spawn(self.clone().watch_executions(to_begin));
         let following = tokio::spawn(self.clone().watch_children(to_conclude));
         loop {
             tokio::select! {
-                Some(mut execution) = begin.recv() => {
-                    let (bare, begun, slots) = (self.clone(), Arc::clone(&begun), Arc::clone(&slots));
+                Some(mut execution) = new.recv() => {
+                    let (bare, running, slots) = (self.clone(), Arc::clone(&running), Arc::clone(&slots));
                     tokio::spawn(async move {
                         let Ok(_slot) = slots.acquire().await else { return };
                         match bare.begin(&mut execution).await {
-                            Ok(()) => drop(lock(&begun).insert(execution.name.clone(), execution)),
+                            Ok(()) => drop(lock(&running).insert(execution.name.clone(), execution)),
                             Err(error) => complain("begin", &error),
                         }
                     });
                 }
-                Some(name) = conclude.recv() => {
-                    let (bare, begun, slots) = (self.clone(), Arc::clone(&begun), Arc::clone(&slots));
+                Some(name) = ended.recv() => {
+                    let (bare, running, slots) = (self.clone(), Arc::clone(&running), Arc::clone(&slots));
                     tokio::spawn(async move {
-                        let execution = taken(&begun, &name).await;
+                        let execution = taken(&running, &name).await;
                         let Ok(_slot) = slots.acquire().await else { return };
                         if let Err(error) = bare.read_and_conclude(&execution).await {
                             complain("conclude", &error);

@@ -93,9 +93,8 @@ impl Http {
         } else {
             builder.enable_http1().wrap_connector(tcp)
         };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(300))
-            .build(connector);
+        let client =
+            Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_mins(5)).build(connector);
         Ok(Self {
             client,
             base: target.url.trim_end_matches('/').into(),
@@ -205,17 +204,13 @@ impl Lines {
                 return Some((Instant::now(), line));
             }
             self.searched = self.buffer.len();
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
-                    }
-                }
-                Some(Err(_)) | None => {
-                    let rest = self.buffer.split().freeze();
-                    self.searched = 0;
-                    return (!rest.is_empty()).then(|| (Instant::now(), rest));
-                }
+            let Some(Ok(frame)) = self.body.frame().await else {
+                let rest = self.buffer.split().freeze();
+                self.searched = 0;
+                return (!rest.is_empty()).then(|| (Instant::now(), rest));
+            };
+            if let Ok(data) = frame.into_data() {
+                self.buffer.extend_from_slice(&data);
             }
         }
     }

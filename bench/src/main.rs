@@ -21,6 +21,7 @@ use bench::{
 };
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures runner-controller against its peers.
 #[derive(Parser)]
@@ -143,29 +144,42 @@ async fn measure(run: Run) -> Result<()> {
     let temporary = tempfile::Builder::new().prefix("bench-").tempdir()?;
     let dir = run.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     let mut bench = Bench { programs, tuning, dir, fsync: run.fsync };
-    let outcome = tokio::select! {
-        outcome = all(&mut bench, &run) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    let mut outcomes = Vec::new();
+    let ended = tokio::select! {
+        ended = all(&mut bench, &run, &machine, &mut outcomes) => ended,
+        stopped = stopped() => stopped,
     };
     bench.clean_up().await?;
-    let outcomes = outcome?;
+    // What is there is told even if not everything is.
     println!("{}{}", report::requests(&outcomes), report::tables(&outcomes));
+    ended
+}
+
+/// Ctrl-C, or what `timeout` sends.
+async fn stopped() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+    }
+    anyhow::bail!("interrupted; nothing of it is left running")
+}
+
+/// Writes what is known so far.
+fn publish(run: &Run, machine: &Machine, outcomes: &[Outcome]) -> Result<()> {
     let published = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks");
     let out = run.out.clone().or_else(|| run.scenario.contains(&Scenario::All).then(published));
-    if let Some(out) = &out {
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        report::write_json(&out.join("results.json"), &machine, &outcomes)?;
-        plots::write(out, &outcomes)?;
-    }
-    Ok(())
+    let Some(out) = out else { return Ok(()) };
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    report::write_json(&out.join("results.json"), machine, outcomes)?;
+    plots::write(&out, outcomes)
 }
 
 /// Everything that was asked for: within each repeat the peers take turns, every other repeat the other way round.
-async fn all(bench: &mut Bench, run: &Run) -> Result<Vec<Outcome>> {
+async fn all(bench: &mut Bench, run: &Run, machine: &Machine, outcomes: &mut Vec<Outcome>) -> Result<()> {
     let scenarios: Vec<Scenario> = run.scenario.iter().flat_map(|scenario| scenario.each()).collect();
     let bar = ProgressBar::new((scenarios.len() * run.repeats).try_into()?);
     bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
-    let mut outcomes: Vec<Outcome> = Vec::new();
     for scenario in scenarios {
         let mut peers = scenario.suited(&run.peers);
         for repeat in 1..=run.repeats {
@@ -174,13 +188,14 @@ async fn all(bench: &mut Bench, run: &Run) -> Result<Vec<Outcome>> {
             };
             let new = scenario.run(bench, &run.sizes, &peers, tell).await?;
             outcomes.extend(new.into_iter().map(|outcome| Outcome { repeat, ..outcome }));
+            publish(run, machine, outcomes)?;
             peers.reverse();
             bar.inc(1);
         }
         if scenario == Scenario::Floor {
-            bench.tuning = report::best_floor(&outcomes).unwrap_or(bench.tuning);
+            bench.tuning = report::best_floor(outcomes).unwrap_or(bench.tuning);
         }
     }
     bar.finish_and_clear();
-    Ok(outcomes)
+    Ok(())
 }

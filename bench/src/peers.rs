@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use devcluster::Program;
 use rustix::process::{Pid, Signal, kill_process};
@@ -193,43 +193,28 @@ impl Running {
 /// Builds what is measured, unless told where it lies.
 pub async fn build(ours: Option<&Path>, go: Option<&Path>) -> Result<Programs> {
     let here = std::env::current_exe()?;
-    let folder = here.parent().context("a program lies in a folder")?.to_owned();
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let ours = match ours {
-        Some(path) => path.to_owned(),
-        None => {
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.current_dir(package).args([
-                "build",
-                "--release",
-                "--package",
-                "runner-controller",
-                "--bin",
-                "runner-controller",
-            ]);
-            ended(cargo.status().await?.success(), "cargo build")?;
-            folder.join("runner-controller")
-        }
-    };
-    let go = match go {
-        Some(path) => path.to_owned(),
-        None => {
-            let output = folder.join("peer-controller-runtime");
-            let mut go = Command::new("go");
-            go.current_dir(package.join("peers/controller-runtime"))
-                .env("CGO_ENABLED", "0")
-                .env("GOWORK", "off");
-            go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&output).arg(".");
-            ended(go.status().await?.success(), "go build")?;
-            output
-        }
-    };
+    let folder = here.parent().context("a program lies in a folder")?;
+    let ours = if let Some(path) = ours { path.to_owned() } else { build_ours(folder).await? };
+    let go = if let Some(path) = go { path.to_owned() } else { build_go(folder).await? };
     Ok(Programs { ours: absolute(&ours)?, go: absolute(&go)? })
 }
 
-fn ended(well: bool, what: &str) -> Result<()> {
-    anyhow::ensure!(well, "{what} failed");
-    Ok(())
+async fn build_ours(folder: &Path) -> Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--release", "--package", "runner-controller", "--bin", "runner-controller"]);
+    ensure!(cargo.status().await?.success(), "cargo build failed");
+    Ok(folder.join("runner-controller"))
+}
+
+async fn build_go(folder: &Path) -> Result<PathBuf> {
+    let output = folder.join("peer-controller-runtime");
+    let mut go = Command::new("go");
+    go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/controller-runtime"));
+    go.env("CGO_ENABLED", "0").env("GOWORK", "off");
+    go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"]).arg(&output).arg(".");
+    ensure!(go.status().await?.success(), "go build failed");
+    Ok(output)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

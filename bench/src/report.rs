@@ -210,12 +210,9 @@ pub fn requests(outcomes: &[Outcome]) -> String {
             let (code, count) = (request.code.to_string(), request.count.to_string());
             table.add_row([&request.verb, &request.resource, identity, &request.agent, &code, &count]);
         }
-        text += &format!(
-            "\nrequests of {} for {} ({})\n{table}\n",
-            outcome.peer.name(),
-            outcome.case,
-            outcome.scenario
-        );
+        let (peer, case, scenario) = (outcome.peer.name(), &outcome.case, &outcome.scenario);
+        text += &["\nrequests of ", peer, " for ", case, " (", scenario, ")\n", &table.to_string(), "\n"]
+            .concat();
     }
     text
 }

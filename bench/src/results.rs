@@ -121,8 +121,11 @@ pub fn summary<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>, figure: &str
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied()?;
-    let median =
-        if values.len() % 2 == 0 { (upper + values.get(middle.checked_sub(1)?)?) / 2.0 } else { upper };
+    let median = if values.len().is_multiple_of(2) {
+        (upper + values.get(middle.checked_sub(1)?)?) / 2.0
+    } else {
+        upper
+    };
     Some(Summary { median, least: *values.first()?, greatest: *values.last()? })
 }
 

@@ -74,7 +74,7 @@ mod tests {
         let of = |text: &str| base64(text.as_bytes());
         assert_eq!(
             (of(""), of("f"), of("fo"), of("foo")),
-            ("".into(), "Zg==".into(), "Zm8=".into(), "Zm9v".into())
+            (String::new(), "Zg==".into(), "Zm8=".into(), "Zm9v".into())
         );
         assert_eq!(of("foobar"), "Zm9vYmFy");
     }
