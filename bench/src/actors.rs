@@ -116,7 +116,7 @@ impl Actor {
                 tokio::spawn(async move {
                     sleep(takes).await;
                     let Ok(_permit) = slots.acquire().await else { return };
-                    let (path, patch) = match subject {
+                    let (path, body) = match subject {
                         Subject::Executions => (
                             format!("{}/{name}", payload::workflows(&target)),
                             payload::argo_done(&payload::now()),
@@ -126,7 +126,7 @@ impl Actor {
                             payload::kubelet_done(&payload::now()),
                         ),
                     };
-                    if let Err(error) = http.patch(&path, patch).await {
+                    if let Err(error) = http.patch(&path, body).await {
                         eprintln!("bench: the actor could not end {name}: {error:#}");
                     }
                 });

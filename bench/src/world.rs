@@ -109,10 +109,11 @@ impl World {
         limit: Duration,
         is_so: impl Fn(&Counts) -> bool,
     ) -> Result<()> {
-        tokio::select! {
+        let outcome = tokio::select! {
             outcome = self.recorder.until(what, limit, is_so) => outcome,
             error = peer.died() => Err(error),
-        }
+        };
+        outcome.map_err(|error| anyhow::anyhow!("{error:#}; it last said: {}", peer.last_words()))
     }
 
     /// What all processes have cost so far.
