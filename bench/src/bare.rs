@@ -6,7 +6,7 @@
 //! - *stream*: only receives what there is, as a controller must at its start, and ends.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -150,39 +150,35 @@ impl Bare {
             object: Execution,
         }
         let path = payload::executions(&self.target);
-        let mut lines = self.http.watch(&path, FROM_THE_START, Answer::Whole).await?;
-        let mut version = String::new();
+        let mut taken = HashSet::new();
         loop {
+            // From the start each time: what was taken is known, and initial events come in no order to resume from.
+            let mut lines = self.http.watch(&path, FROM_THE_START, Answer::Whole).await?;
             while let Some((_, bytes)) = lines.next().await {
                 let Some(line) = Line::read(&bytes) else { break };
-                version = line.object.metadata.resource_version.into_owned();
-                if line.kind == "ADDED" {
+                if line.kind == "ADDED" && taken.insert(line.object.metadata.uid.into_owned()) {
                     let execution = serde_json::from_slice::<Added>(&bytes)?.object;
                     if execution.status.start_time.is_none() {
                         begin.send(execution.into())?;
                     }
                 }
             }
-            lines = self.http.watch(&path, &format!("resourceVersion={version}"), Answer::Whole).await?;
         }
     }
 
     async fn watch_children(self, conclude: mpsc::UnboundedSender<String>) -> Result<()> {
         let path = payload::workflows(&self.target);
         let query = format!("{FROM_THE_START}&{MARKED}");
-        let mut lines = self.http.watch(&path, &query, Answer::Metadata).await?;
-        let mut version = String::new();
+        let mut taken = HashSet::new();
         loop {
+            let mut lines = self.http.watch(&path, &query, Answer::Metadata).await?;
             while let Some((_, bytes)) = lines.next().await {
                 let Some(line) = Line::read(&bytes) else { break };
-                let is_end = line.kind == "MODIFIED" && line.object.is_completed_workflow();
-                version = line.object.metadata.resource_version.into_owned();
-                if is_end {
-                    conclude.send(line.object.metadata.name.into_owned())?;
+                let metadata = &line.object.metadata;
+                if line.object.is_completed_workflow() && taken.insert(metadata.uid.clone().into_owned()) {
+                    conclude.send(metadata.name.clone().into_owned())?;
                 }
             }
-            let query = format!("resourceVersion={version}&{MARKED}");
-            lines = self.http.watch(&path, &query, Answer::Metadata).await?;
         }
     }
 
