@@ -20,3 +20,4 @@ pub mod logging;
 pub mod message;
 pub mod reason;
 pub mod runners;
+mod yaml;

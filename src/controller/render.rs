@@ -19,6 +19,7 @@ use crate::{
     crd::SecretKeyRef,
     reason::Reason,
     runners::{Run, args},
+    yaml,
 };
 
 /// The limit of what one Secret key may hold, in bytes.
@@ -85,22 +86,63 @@ async fn arguments(
         };
         match read(&bytes.0) {
             Ok(value) => args::merge(&mut merged, value),
-            Err(what) => return refuse(Reason::InvalidArgs, what.into(), Patience::None),
+            Err(what) => return refuse(Reason::InvalidArgs, what, Patience::None),
         }
     }
     Ok(Ok(merged))
 }
 
 /// Reads a YAML or JSON object. Its problems never repeat its content.
-fn read(bytes: &[u8]) -> Result<Value, &'static str> {
+fn read(bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() > MAX_SECRET {
-        return Err("is larger than 256 KiB.");
+        return Err(format!("is larger than {} KiB.", MAX_SECRET / 1024));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8 text.")?;
-    // Anchors and aliases can make a small text huge; arguments need none.
-    match serde_yaml::from_str::<Value>(text) {
+    let value = yaml::read(text).map_err(|problem| format!("{problem}."))?;
+    match serde_yaml::from_value(value) {
         Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err("must be a YAML or JSON object."),
-        Err(_) => Err("is neither YAML nor JSON."),
+        Ok(_) => Err("must be a YAML or JSON object.".to_owned()),
+        Err(_) => Err("holds what JSON cannot: a tag, or a key that is no text.".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::{MAX_SECRET, read};
+
+    #[rstest]
+    #[case::yaml("a: [1, {b: c}]", &json!({"a": [1, {"b": "c"}]}))]
+    #[case::json(r#"{"a": 18446744073709551615}"#, &json!({"a": u64::MAX}))]
+    #[case::empty("{}", &json!({}))]
+    fn an_object_is_read(#[case] text: &str, #[case] value: &Value) {
+        assert_eq!(read(text.as_bytes()).as_ref(), Ok(value));
+    }
+
+    #[rstest]
+    #[case::nothing("", "must be a YAML or JSON object")]
+    #[case::list("[1]", "must be a YAML or JSON object")]
+    #[case::key_twice("sesame: 1\nsesame: 2", "has a key twice")]
+    #[case::tag("a: !sesame {b: 1}", "a tag")]
+    #[case::key_of_another_kind("[sesame]: 1", "a key that is no text")]
+    #[case::too_deep(&format!("a: {}{}", "[".repeat(100), "]".repeat(100)), "100 levels")]
+    #[case::too_large(&format!("a: {}", "sesame".repeat(MAX_SECRET / 5)), "256 KiB")]
+    fn what_cannot_be_arguments_is_refused_without_being_repeated(#[case] text: &str, #[case] why: &str) {
+        let problem = read(text.as_bytes()).unwrap_err();
+        assert!(problem.contains(why) && !problem.contains("sesame"), "{problem}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic_and_none_are_repeated(bytes in any::<Vec<u8>>(), secret in "[q-z]{12}") {
+            let _ = read(&bytes);
+            let text = [bytes.as_slice(), secret.as_bytes()].concat();
+            if let Err(problem) = read(&text) {
+                prop_assert!(!problem.contains(&secret), "{problem}");
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{document::fold, variables::split_tags};
+use crate::yaml;
 
 /// Why a patch is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,8 @@ pub(super) enum Objection {
          without `<<`, `$patch` and `$retainKeys`: otherwise it could change the pod's ServiceAccount"
     )]
     Unreadable,
+    #[error("the patch must not be longer than {} KiB: set what it patches in the templates", MAX_PATCH / 1024)]
+    TooLong,
     #[error(
         "a {{{{...}}}} in the patch may be filled with text that changes the pod's ServiceAccount: put it within \
          a value, and use only parameters whose values stand in this workflow and consist of letters, digits \
@@ -51,6 +54,9 @@ const PLAIN_VARIABLES: [&str; 10] = [
     "workflow.uid",
 ];
 
+/// The longest patch that is read, in bytes: reading YAML takes its time.
+const MAX_PATCH: usize = 64 * 1024;
+
 /// Stands for a filled-in value while the patch is parsed.
 const FILLED_IN: &str = "filledin";
 
@@ -69,12 +75,14 @@ enum Literal<'a> {
 
 /// Refuses a patch unless it provably leaves the ServiceAccount alone, or names the one it must be.
 pub(super) fn check(patch: &str, literals: &Literals<'_>, service_account: &str) -> Result<(), Objection> {
+    if patch.len() > MAX_PATCH {
+        return Err(Objection::TooLong);
+    }
     let (texts, tags) = split_tags(patch).ok_or(Objection::Unpredictable)?;
     if !tags.iter().all(|tag| literals.is_plain_tag(tag, &mut Vec::new())) {
         return Err(Objection::Unpredictable);
     }
-    let parsed: serde_yaml::Value =
-        serde_yaml::from_str(&texts.join(FILLED_IN)).map_err(|_| Objection::Unreadable)?;
+    let parsed = yaml::read(&texts.join(FILLED_IN)).map_err(|_| Objection::Unreadable)?;
     if parsed.is_null() && tags.is_empty() {
         return Ok(());
     }
@@ -192,6 +200,7 @@ mod tests {
     #[case::nothing("", Ok(()))]
     #[case::yaml("containers:\n- name: main\n  resources: {limits: {cpu: \"1\"}}", Ok(()))]
     #[case::json(r#"{"containers":[{"name":"main","$patch":"delete"}]}"#, Ok(()))]
+    #[case::long(&" ".repeat(65_537), Err(Objection::TooLong))]
     #[case::its_own("serviceAccountName: runs-as", Ok(()))]
     #[case::another("serviceAccountName: admin", Err(Objection::NamesServiceAccount))]
     #[case::old_name("serviceAccount: admin", Err(Objection::NamesServiceAccount))]
