@@ -11,6 +11,7 @@ use super::{
     execution::Execution,
 };
 use crate::{
+    crd::RunnerExecutionSpec,
     duration,
     reason::Reason,
     runners::{Registry, Runner},
@@ -59,23 +60,59 @@ pub fn admit(execution: &Execution, registry: &Registry) -> Result<Plan, Refusal
                 .into(),
         ));
     }
+    check_references(spec).map_err(|(path, what)| invalid(&path, what.into()))?;
     let timeout = match spec.context.timeout.as_deref() {
         None => None,
         Some(text) => duration::parse(text).map_err(|e| invalid("spec.context.timeout", e.to_string()))?,
     };
-    let runner = registry.get(&spec.runner).cloned().ok_or_else(|| Refusal {
-        reason: Reason::RunnerNotFound,
-        message: format!(
-            "No controller here serves this runner; spec.runner may be one of: {}. Another controller may serve it.",
-            registry.names().collect::<Vec<_>>().join(", ")
-        ),
-        patience: Patience::Endless,
+    let runner = registry.get(&spec.runner).cloned().ok_or_else(|| {
+        let names = registry.names().collect::<Vec<_>>().join(", ");
+        if !is_dns_subdomain(&spec.runner, 63) {
+            return invalid("spec.runner", format!("must be the name of a runner, such as: {names}"));
+        }
+        Refusal {
+            reason: Reason::RunnerNotFound,
+            message: format!(
+                "No controller here serves this runner; spec.runner may be one of: {names}. Another controller may serve it."
+            ),
+            patience: Patience::Endless,
+        }
     })?;
     Ok(Plan { runner, service_account: platform.service_account_name.clone(), timeout })
 }
 
 fn refuse(reason: Reason, message: String) -> Refusal {
     Refusal { reason, message, patience: Patience::None }
+}
+
+/// The names of other objects, which become part of the path of a request.
+fn check_references(spec: &RunnerExecutionSpec) -> Result<(), (String, &'static str)> {
+    if let Some(owner) = &spec.context.platform.owner_ref {
+        let path = |field: &str| format!("spec.context.platform.ownerRef.{field}");
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        if !(group.is_empty() || is_dns_subdomain(group, 253)) || !is_dns_subdomain(version, 63) {
+            return Err((path("apiVersion"), "must be a version such as v1, or a group and a version"));
+        }
+        if !is_path_segment(&owner.name) {
+            return Err((path("name"), "must be the name of an object"));
+        }
+    }
+    for (index, source) in spec.args_from.iter().enumerate() {
+        if !is_dns_subdomain(&source.secret_key_ref.name, 253) {
+            return Err((
+                format!("spec.argsFrom[{index}].secretKeyRef.name"),
+                "must be the name of a Secret",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text can be nothing but one name in a path; kinds differ in what else they allow.
+fn is_path_segment(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
 }
 
 /// Whether a text is a DNS-1123 subdomain: also what keeps it from being anything else in a path or a header.
@@ -118,7 +155,12 @@ mod tests {
     #[case("/spec/context/platform/serviceAccountName", json!("../x"), Reason::InvalidSpec, "serviceAccountName")]
     #[case("/spec/context/name", json!("Ünïcode"), Reason::InvalidSpec, "spec.context.name")]
     #[case("/spec/context/timeout", json!("5s-3s"), Reason::InvalidSpec, "spec.context.timeout")]
-    #[case("/spec/runner", json!("HELM"), Reason::RunnerNotFound, "argo-workflow, job")]
+    #[case("/spec/runner", json!("helm"), Reason::RunnerNotFound, "argo-workflow, job")]
+    #[case("/spec/runner", json!("HELM"), Reason::InvalidSpec, "spec.runner")]
+    #[case("/spec/runner", json!("../helm"), Reason::InvalidSpec, "spec.runner")]
+    #[case("/spec/argsFrom", json!([{"secretKeyRef": {"name": "../configmaps/a", "key": "b"}}]), Reason::InvalidSpec, "spec.argsFrom[0].secretKeyRef.name")]
+    #[case("/spec/context/platform/ownerRef", json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "../secrets/a", "uid": "u"}), Reason::InvalidSpec, "spec.context.platform.ownerRef.name")]
+    #[case("/spec/context/platform/ownerRef", json!({"apiVersion": "../v1", "kind": "ConfigMap", "name": "a", "uid": "u"}), Reason::InvalidSpec, "spec.context.platform.ownerRef.apiVersion")]
     #[case("/spec/args", json!([]), Reason::InvalidArgs, "spec.args")]
     fn what_is_wrong_is_refused_by_the_name_of_its_field(
         #[case] pointer: &str,
