@@ -10,6 +10,7 @@ use super::identity;
 use crate::{
     controller::{
         admit::Plan,
+        api::CallError,
         decide::{Patience, Refusal, Seen},
         error::Error,
         reconcile::{Next, Pass},
@@ -69,6 +70,16 @@ impl Pass<'_> {
                 .refresh()
                 .await?
                 .map_or(Next::Rest(Action::await_change()), |()| Next::Again(Seen::Unknown))),
+            Err(CallError::Status(status)) if matches!(status.code, 400 | 403 | 422) => {
+                Ok(Next::Again(Seen::Refused(Refusal {
+                    reason: Reason::InvalidSpec,
+                    message: format!(
+                        "spec.context.platform.ownerRef: the API server refused it: {}",
+                        status.message
+                    ),
+                    patience: Patience::None,
+                })))
+            }
             Err(source) => Err(Error::Call { doing: "set the owner", source }),
         }
     }
