@@ -48,8 +48,11 @@ impl Pass<'_> {
                     // Started by a controller that served this runner, which this one does not.
                     return Ok(Next::Rest(Action::await_change()));
                 };
+                // These are done anew in each pass until what they showed is recorded.
+                let lasting = !matches!(step, Step::Create | Step::DryRun | Step::Look);
                 let next = self.act(step, seen, &plan).await;
                 if let Ok(Next::Again(seen)) = &next
+                    && lasting
                     && !matches!(seen, Seen::Refused(_) | Seen::Leaving)
                 {
                     self.cx.memory.succeeded(self.execution.uid());

@@ -19,7 +19,9 @@ impl Pass<'_> {
         )
     }
 
+    /// All is done for now.
     pub(super) fn rest(&self, until: Option<Timestamp>) -> Next {
+        self.cx.memory.succeeded(self.execution.uid());
         let look = if self.execution.is_finished() || self.execution.recorded_child().is_none() {
             None
         } else {

@@ -8,7 +8,7 @@ use crate::{
     controller::{
         admit::{self, Plan},
         api::CallError,
-        decide::{Patience, Refusal, Seen},
+        decide::{Patience, Refusal, Report, Seen},
         error::{self, Attempt, Error},
         execution::Execution,
         reconcile::{Next, Pass, jitter},
@@ -96,12 +96,25 @@ impl Pass<'_> {
                 Ok(self.refresh().await?.map_or(Written::Gone, |()| Written::Conflict))
             }
             Err(source) => {
-                // An object stored past the schema may take no status at all; then an event tells of it, once.
-                if source.code() == Some(422) && self.cx.memory.failures(self.execution.uid()) == 0 {
-                    self.cx.events.tell(&self.execution, &new, Timestamp::now());
-                }
+                self.tell_of_unwritten(&new, &source);
                 Err(Error::Call { doing: "write the status", source })
             }
+        }
+    }
+
+    /// What no status can tell, an event does, once: an object stored past the schema may take none at all, and one
+    /// nearly as large as etcd allows has no room for it.
+    fn tell_of_unwritten(&self, new: &RunnerExecutionStatus, error: &CallError) {
+        let now = Timestamp::now();
+        match (error.code(), self.cx.memory.failures(self.execution.uid())) {
+            (Some(422), 0) => self.cx.events.tell(&self.execution, new, now),
+            (Some(code), TELL_AFTER) if code != 422 => {
+                let message = format!("Cannot write the status: {error}. It is tried again.");
+                let refusal = Refusal { reason: Reason::Retrying, message, patience: Patience::Endless };
+                let told = status::reported(&self.execution, &Report::Refused(refusal), now);
+                self.cx.events.tell(&self.execution, &told, now);
+            }
+            (Some(_) | None, _) => {}
         }
     }
 
