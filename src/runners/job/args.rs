@@ -13,8 +13,6 @@ use crate::runners::{Problem, Rejection, Rendered, Run, args::merge};
 
 /// Where the arguments are.
 const ROOT: &str = "spec.args";
-/// The most problems that are told at once.
-const MAX_PROBLEMS: usize = 16;
 /// What the short form knows: the fields of a container that most actions need.
 const SHORT: [&str; 7] = ["image", "command", "args", "env", "envFrom", "resources", "workingDir"];
 
@@ -121,7 +119,7 @@ fn check_full(args: &Map<String, Value>, problems: &mut Vec<Problem>) {
     own.retain(|key, _| {
         let known = JOB_SPEC.known.contains_key(key);
         if !known {
-            problems.push(foreign(key));
+            problems.push(foreign(key, problems.len()));
         }
         known
     });
@@ -132,11 +130,11 @@ fn check_full(args: &Map<String, Value>, problems: &mut Vec<Problem>) {
     validate::job_spec(&own, ROOT, problems);
 }
 
-/// The problem of a field that a JobSpec does not have.
-fn foreign(key: &str) -> Problem {
+/// The problem of a field that a JobSpec does not have, after so many others.
+fn foreign(key: &str, before: usize) -> Problem {
     let known = || JOB_SPEC.known.keys().map(String::as_str).chain(SHORT);
     let what = validate::misplaced(key, SHORT.contains(&key)).map_or_else(
-        || format!("is not a field that is known here; {}", words::advice(key, known())),
+        || format!("is not a field that is known here; {}", words::advice(key, before, known)),
         str::to_owned,
     );
     words::problem(&format!("{ROOT}.{}", words::name(key)), what)
@@ -163,9 +161,9 @@ pub(super) fn check_pod_defaults(defaults: &Value) -> Result<(), Rejection> {
 fn bounded(problems: Vec<Problem>) -> Vec<Problem> {
     let mut seen = std::collections::BTreeSet::new();
     let mut kept: Vec<Problem> = problems.into_iter().filter(|it| seen.insert(it.path.clone())).collect();
-    let more = kept.len().saturating_sub(MAX_PROBLEMS);
+    let more = kept.len().saturating_sub(words::MAX_PROBLEMS);
     if more > 0 {
-        kept.truncate(MAX_PROBLEMS);
+        kept.truncate(words::MAX_PROBLEMS);
         kept.push(words::problem(ROOT, format!("has {more} more problems")));
     }
     kept

@@ -155,7 +155,7 @@ impl Fields {
         for (key, value) in object {
             match self.known.get(key) {
                 Some(shape) => shape.check(value, &format!("{path}.{key}"), problems),
-                None => problems.push(self.unknown(key, path)),
+                None => problems.push(self.unknown(key, path, problems.len())),
             }
         }
         for name in &self.required {
@@ -165,9 +165,9 @@ impl Fields {
         }
     }
 
-    /// The problem of a field that is not known here.
-    pub(super) fn unknown(&self, key: &str, path: &str) -> Problem {
-        let advice = words::advice(key, self.known.keys().map(String::as_str));
+    /// The problem of a field that is not known here, after so many others.
+    pub(super) fn unknown(&self, key: &str, path: &str, before: usize) -> Problem {
+        let advice = words::advice(key, before, || self.known.keys().map(String::as_str));
         words::problem(
             &format!("{path}.{}", words::name(key)),
             format!("is not a field that is known here; {advice}"),

@@ -7,6 +7,8 @@ use crate::{
     runners::Problem,
 };
 
+/// The most problems that are told at once.
+pub(super) const MAX_PROBLEMS: usize = 16;
 /// The longest name that is repeated.
 const MAX_NAME: usize = 80;
 /// How many names are offered when none is near.
@@ -36,9 +38,17 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The nearest of the known names, or all of them if they are few.
-pub(super) fn advice<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.collect();
+/// The nearest of the known names, or all of them if they are few. It is looked for only while it may be told:
+/// comparing names takes time, and arguments may hold a hundred thousand of them.
+pub(super) fn advice<'a, I: Iterator<Item = &'a str>>(
+    key: &str,
+    before: usize,
+    known: impl FnOnce() -> I,
+) -> String {
+    if before >= MAX_PROBLEMS {
+        return "remove it".to_owned();
+    }
+    let known: Vec<&str> = known().collect();
     match nearest(key, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.len() <= MAX_OFFERED => format!("write one of: {}", known.join(", ")),
