@@ -140,6 +140,13 @@ mod tests {
         }
 
         #[test]
+        fn what_is_written_in_whole_units_is_their_sum(hours in 0..87_600_u64, minutes in 0..10_000_u64, seconds in 1..10_000_u64) {
+            let sum = Duration::from_secs(hours * 3600 + minutes * 60 + seconds);
+            let expected = if sum <= super::MAX { Ok(Some(sum)) } else { Err(InvalidDuration::TooLong) };
+            prop_assert_eq!(parse(&format!("{hours}h{minutes}m{seconds}s")), expected);
+        }
+
+        #[test]
         fn no_near_duration_makes_it_panic(text in "([-+0-9.]{0,30}(ns|us|ms|s|m|h|d)?){0,6}") {
             if let Ok(Some(duration)) = parse(&text) {
                 prop_assert!(duration <= super::MAX);

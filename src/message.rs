@@ -31,6 +31,8 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{cut, nearest};
 
     #[test]
@@ -49,5 +51,24 @@ mod tests {
         );
         assert_eq!(nearest("Image", ["image"].into_iter()), Some("image"));
         assert_eq!(nearest("nothing", ["image", "args"].into_iter()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_keeps_its_limit_and_its_beginning(text in any::<String>(), limit in 3..200_usize) {
+            let short = cut(&text, limit);
+            prop_assert!(short.len() <= limit);
+            if text.len() <= limit {
+                prop_assert_eq!(short, text);
+            } else {
+                prop_assert!(text.starts_with(short.strip_suffix('…').unwrap()));
+            }
+        }
+
+        #[test]
+        fn the_nearest_name_is_one_of_the_known(name in any::<String>(), known in prop::collection::vec(any::<String>(), 0..8)) {
+            let found = nearest(&name, known.iter().map(String::as_str));
+            prop_assert!(found.is_none_or(|found| known.iter().any(|it| it == found)));
+        }
     }
 }

@@ -28,7 +28,49 @@ pub fn merge(base: &mut Value, over: Value) {
 #[cfg(test)]
 mod tests {
     use super::merge;
-    use serde_json::json;
+    use proptest::{collection, prelude::*};
+    use serde_json::{Value, json};
+
+    /// Few keys, so that many are on both sides.
+    fn any_object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i8>().prop_map(Value::from),
+            "[a-z]{0,3}".prop_map(Value::from)
+        ];
+        let value = leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                collection::hash_map("[abc]", inner, 0..3)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        });
+        collection::hash_map("[abc]", value, 0..3)
+            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+    }
+
+    /// Whether everything of `over` is in `merged`.
+    fn holds(merged: &Value, over: &Value) -> bool {
+        match (merged, over) {
+            (Value::Object(merged), Value::Object(over)) => {
+                over.iter().all(|(key, value)| merged.get(key).is_some_and(|it| holds(it, value)))
+            }
+            (merged, over) => merged == over,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_over_wins_whole_and_a_second_time_changes_nothing(base in any_object(), over in any_object()) {
+            let mut merged = base.clone();
+            merge(&mut merged, over.clone());
+            prop_assert!(holds(&merged, &over));
+            prop_assert!(base.as_object().unwrap().keys().all(|key| merged.get(key).is_some()));
+            let mut again = merged.clone();
+            merge(&mut again, over);
+            prop_assert_eq!(again, merged);
+        }
+    }
 
     #[test]
     fn objects_merge_and_everything_else_is_replaced() {
