@@ -12,7 +12,7 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use common::{Env, execution, has_condition, message};
+use common::{Env, has_condition, message};
 use devcluster::Level;
 use runner_controller::{
     crd::{Phase, RunnerExecution},
@@ -136,25 +136,6 @@ async fn a_dry_run_of_bad_arguments_fails_by_their_path() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_runner_is_left_to_others_and_can_still_be_corrected() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "jobs", endless(), |_| ()).await?;
-    let rex = env
-        .until("a", "reported", |rex| {
-            rex.status.as_ref().is_some_and(|s| s.reason == Some(Reason::RunnerNotFound))
-        })
-        .await?;
-    ensure!(
-        has_condition(&rex, "Accepted", "Unknown") && message(&rex).contains("argo-workflow, job"),
-        "{}",
-        message(&rex)
-    );
-    env.kubectl(&["patch", "rex", "a", "--type=merge", "-p", r#"{"spec":{"runner":"job"}}"#]).await?;
-    running(&env, "a").await?;
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_by_a_foreign_object_fails_and_leaves_it_alone() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "job", "a", "--image=busybox:1"]).await?;
@@ -163,18 +144,6 @@ async fn a_name_that_is_taken_by_a_foreign_object_fails_and_leaves_it_alone() ->
     let end = env.ends("a", Phase::Failed, Reason::AlreadyExists).await?;
     ensure!(message(&end).contains("spec.context.name"), "{}", message(&end));
     ensure!(env.get("job", "a").await?["metadata"]["uid"] == before, "it was touched");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_execution_of_the_same_name_waits_for_the_former_one_s_job_to_go() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |_| ()).await?;
-    let first = running(&env, "a").await?.status.unwrap().resources[0].uid.clone();
-    env.kubectl(&["delete", "rex", "a", "--cascade=background"]).await?;
-    env.run("a", "job", endless(), |_| ()).await?;
-    let second = running(&env, "a").await?.status.unwrap().resources[0].uid.clone();
-    ensure!(first != second, "the former Job was taken over");
     Ok(())
 }
 
@@ -218,28 +187,6 @@ async fn a_service_account_that_is_made_a_moment_later_is_waited_for() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_account_that_does_not_exist_fails_by_its_name() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |spec| {
-        spec["context"]["platform"]["serviceAccountName"] = json!("nobody");
-    })
-    .await?;
-    let end = env.ends("a", Phase::Failed, Reason::ServiceAccountNotFound).await?;
-    ensure!(message(&end).contains("nobody"), "{}", message(&end));
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_namespace_is_refused_by_its_field() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", endless(), |spec| spec["context"]["platform"]["namespace"] = json!("kube-system"))
-        .await?;
-    let end = env.ends("a", Phase::Failed, Reason::InvalidSpec).await?;
-    ensure!(message(&end).contains("spec.context.platform.namespace"), "{}", message(&end));
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_right_owner_is_set_and_takes_everything_with_it() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "configmap", "action"]).await?;
@@ -262,34 +209,6 @@ async fn a_right_owner_is_set_and_takes_everything_with_it() -> Result<()> {
     env.kubectl(&["delete", "configmap", "action"]).await?;
     env.gone("rex", "a").await?;
     env.gone("job", "a").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_owner_fails_before_anything_is_made() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    env.kubectl(&["create", "configmap", "action"]).await?;
-    env.kubectl(&["create", "role", "owner", "--verb=get", "--resource=configmaps"]).await?;
-    env.kubectl(&[
-        "create",
-        "rolebinding",
-        "owner",
-        "--role=owner",
-        &format!("--serviceaccount={}:deployer", env.namespace),
-    ])
-    .await?;
-    let other = "3826a747-cfac-49c7-a81e-1d48cc23096f";
-    for (name, kind, owner) in
-        [("uid", "ConfigMap", "action"), ("name", "ConfigMap", "missing"), ("kind", "Action", "action")]
-    {
-        env.run(name, "job", endless(), |spec| {
-            spec["context"]["platform"]["ownerRef"] =
-                json!({"apiVersion": "v1", "kind": kind, "name": owner, "uid": other});
-        })
-        .await?;
-        env.ends(name, Phase::Failed, Reason::OwnerNotFound).await?;
-        ensure!(!env.exists("job", name).await?, "a Job was made");
-    }
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -464,94 +383,6 @@ async fn a_restarted_controller_goes_on_where_it_was_without_a_write() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_fields_are_refused_when_they_are_applied() -> Result<()> {
-    let env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
-    let long = "a".repeat(64);
-    let nested = |path: &'static str, value: Value| (path, value);
-    for (path, value) in [
-        nested("/context/timeout", json!("5s-3s")),
-        nested("/context/timeout", json!("99999999999999999999999999h")),
-        nested("/context/timeout", json!("")),
-        nested("/context/timeout", json!("-5s")),
-        nested("/context/timeout", json!("1d")),
-        nested("/context/timeout", json!("100000h")),
-        nested("/context/timeout", json!("0.5s")),
-        nested("/context/timeout", json!(30)),
-        nested("/context/name", json!(long)),
-        nested("/context/name", json!("Upper")),
-        nested("/context/name", json!("")),
-        nested("/context/dryRun", json!("true")),
-        nested("/context/platform", json!({})),
-        nested("/context/platform/namespace", json!("a\r\nb")),
-        nested("/context/platform/serviceAccountName", json!("system:admin")),
-        nested("/context/platform/serviceAccountName", json!("../x")),
-        nested("/runner", json!("")),
-        nested("/runner", json!("../helm")),
-        nested("/args", json!([])),
-        nested("/args", json!("text")),
-        nested("/ttlSecondsAfterFinished", json!(-1)),
-        nested("/ttlSecondsAfterFinished", json!(9_223_372_036_854_775_807_i64)),
-        nested("/managedBy", json!("no-domain")),
-        nested("/unknown", json!(1)),
-    ] {
-        let object = execution("a", "job", json!({}), |spec| {
-            let (parent, field) = path.rsplit_once('/').unwrap();
-            spec.pointer_mut(parent).unwrap()[field] = value.clone();
-        });
-        let words = env.apply_refuses(&object.to_string()).await?;
-        let field = path.trim_start_matches('/').replace('/', ".");
-        ensure!(words.contains(&field) || words.contains("\\\"unknown\\\""), "{path}={value}: {words}");
-    }
-    for timeout in ["10m", "1h30m", "0", "0s"] {
-        env.run(&format!("ok-{timeout}"), "job", json!({}), |spec| {
-            spec["context"]["timeout"] = json!(timeout);
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_name_needs_a_shorter_one_for_the_child() -> Result<()> {
-    let env = Env::new(Level::ControlPlane).await?;
-    let long = format!("a.{}", "b".repeat(200));
-    let words = env.apply_refuses(&execution(&long, "job", endless(), |_| ()).to_string()).await?;
-    ensure!(words.contains("spec.context.name"), "{words}");
-    env.run(&long, "job", endless(), |spec| spec["context"]["name"] = json!("short")).await?;
-    running(&env, &long).await?;
-    ensure!(env.exists("job", "short").await?, "the Job has another name");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn deeply_nested_arguments_stop_nobody_else() -> Result<()> {
-    let mut env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
-    for levels in [123, 124, 125, 126, 200, 9_000] {
-        let args = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
-        let object = execution(&format!("deep-{levels}"), "job", json!("ARGS"), |_| ())
-            .to_string()
-            .replace("\"ARGS\"", &args);
-        let request = http::Request::post(format!(
-            "/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions",
-            env.namespace
-        ))
-        .header("content-type", "application/json")
-        .body(object.into_bytes())?;
-        env.client.request_text(request).await?;
-    }
-    // Started only now, so that they come by a list, which is where stock clients break.
-    env.start_controller(|_| ()).await?;
-    env.run("good", "job", endless(), |_| ()).await?;
-    running(&env, "good").await?;
-    for levels in [123, 9_000] {
-        let condition = format!("rex/deep-{levels}");
-        env.kubectl(&["wait", "--for=jsonpath={.status.reason}=InvalidArgs", "--timeout=60s", &condition])
-            .await?;
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully() -> Result<()> {
     let env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -589,89 +420,6 @@ async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully(
     );
     let status = tokio::time::timeout(std::time::Duration::from_secs(10), process.wait()).await??;
     ensure!(status.success(), "it ended with {status}");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_past_the_schema_is_refused_by_the_controller_and_disturbs_nobody() -> Result<()> {
-    // A cluster of its own, since the CRD is loosened for a while.
-    let cluster =
-        devcluster::Cluster::ensure(&devcluster::Options::new(common::folder("loose"), Level::ControlPlane))
-            .await?;
-    let cluster: &'static devcluster::Cluster = Box::leak(Box::new(cluster));
-    common::install(cluster).await?;
-    let mut env = Env::without_controller(cluster).await?;
-    let loose = json!([
-        {"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-        {"op": "remove", "path": "/spec/versions/0/selectableFields"},
-    ]);
-    env.kubectl(&[
-        "patch",
-        "crd",
-        "runnerexecutions.core.projectvoltron.dev",
-        "--type=json",
-        "-p",
-        &loose.to_string(),
-    ])
-    .await?;
-    let bad = [
-        ("/context/timeout", json!("5s-3s")),
-        ("/context/timeout", json!("1h-1m")),
-        ("/context/timeout", json!("99999999999999999999999999h")),
-        ("/context/timeout", json!("18446744073709551615s1s")),
-        ("/context/timeout", json!("")),
-        ("/context/timeout", json!("-5s")),
-        ("/context/timeout", json!("1d")),
-        ("/context/timeout", json!(30)),
-        ("/context/timeout", json!("s".repeat(10_000))),
-        ("/context/name", json!("ñ")),
-        ("/context/name", json!("a".repeat(64))),
-        ("/context/dryRun", json!("true")),
-        ("/context/platform", json!({})),
-        ("/context/platform/namespace", json!("a\r\nImpersonate-Group: system:masters")),
-        ("/context/platform/serviceAccountName", json!("a\r\nImpersonate-Group: system:masters")),
-        ("/context/platform/serviceAccountName", json!("system:admin")),
-        ("/args", json!("text")),
-        ("/args", json!([1])),
-        ("/runner", json!(7)),
-    ];
-    for (number, (path, value)) in bad.iter().enumerate() {
-        let object = execution(&format!("bad-{number}"), "job", endless(), |spec| {
-            let (parent, field) = path.rsplit_once('/').unwrap();
-            spec.pointer_mut(parent).unwrap()[field] = value.clone();
-        });
-        // The API server takes a moment to serve the loosened schema.
-        let mut tries = 0;
-        while let Err(error) = env.apply(&object.to_string()).await {
-            tries += 1;
-            ensure!(tries < 100, "{path}: {error}");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    }
-    common::install(cluster).await?;
-    env.start_controller(|_| ()).await?;
-    env.run("good", "job", endless(), |_| ()).await?;
-    running(&env, "good").await?;
-    for (number, (path, value)) in bad.iter().enumerate() {
-        let rex = format!("rex/bad-{number}");
-        if value.is_number() && *path == "/context/timeout" {
-            // The API server itself takes no status for it, since the CEL rules of the field cannot be evaluated;
-            // what is left is to tell it by an event.
-            let field = "--field-selector=reason=InvalidSpec";
-            let told = env
-                .kubectl(&["get", "events", field, "-o", "jsonpath={.items[*].involvedObject.name}"])
-                .await?;
-            ensure!(told.contains(&format!("bad-{number}")), "nobody was told of {path}={value}: {told}");
-            continue;
-        }
-        env.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s", &rex])
-            .await
-            .map_err(|e| e.context(format!("{path}={value}")))?;
-        let reason = env.kubectl(&["get", &rex, "-o", "jsonpath={.status.reason}"]).await?;
-        ensure!(matches!(reason.as_str(), "InvalidSpec" | "InvalidArgs"), "{path}={value}: {reason}");
-    }
-    let jobs = env.kubectl(&["get", "jobs", "-o", "name"]).await?;
-    ensure!(jobs.trim() == "job.batch/good", "made: {jobs}");
     Ok(())
 }
 

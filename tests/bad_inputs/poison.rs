@@ -1,0 +1,263 @@
+//! Good executions with poison among them, with the same poison where the controller does not see it, and without
+//! any: how long each takes from its creation to the release of its child. The second tells what the poison costs
+//! the API server from what it costs the controller. The three take turns on one cluster, each with a controller
+//! of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use devcluster::{Cluster, Server};
+use futures::StreamExt;
+use k8s_openapi::api::batch::v1::Job;
+use kube::{
+    Api,
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+
+use crate::{
+    common::Env,
+    full,
+    process::{self, Controller},
+    row::{Input, args_from, endless, field, job, raw_args, workflow},
+    schema::{self, LENIENT},
+};
+
+/// A good one is created this often.
+const PACE: Duration = Duration::from_millis(60);
+
+/// Where the poison is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Poison {
+    Nowhere,
+    Elsewhere,
+    Among,
+}
+
+/// In this order, so that a drift of the machine hits all alike.
+const TURNS: [Poison; 6] =
+    [Poison::Nowhere, Poison::Elsewhere, Poison::Among, Poison::Among, Poison::Elsewhere, Poison::Nowhere];
+
+/// How many there are in one turn.
+#[derive(Clone, Copy)]
+struct Counts {
+    good: usize,
+    /// Poison that the schema would refuse, stored before the turn.
+    stored: usize,
+    /// Poison that the schema takes, created during the turn.
+    created: usize,
+}
+
+/// One turn: what the controller serves, and where the poison goes.
+struct Turn {
+    poison: Poison,
+    served: Env,
+    poisoned: Env,
+}
+
+/// Measures, prints, and asserts only what no busy machine can break.
+pub(crate) async fn run(cluster: &'static Cluster) -> Result<()> {
+    let began = Instant::now();
+    let counts = if full() {
+        Counts { good: 250, stored: 13, created: 12 }
+    } else {
+        Counts { good: 125, stored: 6, created: 6 }
+    };
+    let mut turns = Vec::new();
+    for poison in TURNS {
+        let new = async || Env::without_controller(cluster).await;
+        turns.push(Turn { poison, served: new().await?, poisoned: new().await? });
+    }
+    let stored = turns.iter().filter(|turn| turn.poison != Poison::Nowhere);
+    let bodies = stored.flat_map(|turn| {
+        (0..counts.stored).map(move |i| (turn.place(), past_the_schema(i).body(&format!("stored-{i}"))))
+    });
+    schema::store_past(&bodies.collect::<Vec<_>>()).await?;
+    // Not counted: the API server still takes up the schema that was changed.
+    let new = async || Env::without_controller(cluster).await;
+    let first = Turn { poison: Poison::Nowhere, served: new().await?, poisoned: new().await? };
+    first.measure(Counts { good: 60, ..counts }).await?;
+    let mut delays: BTreeMap<Poison, Vec<Duration>> = BTreeMap::new();
+    for turn in &turns {
+        delays.entry(turn.poison).or_default().extend(turn.measure(counts).await?);
+    }
+    tell(delays, (counts.stored + counts.created) * 2, began.elapsed())
+}
+
+fn tell(delays: BTreeMap<Poison, Vec<Duration>>, poison: usize, took: Duration) -> Result<()> {
+    println!("create to release {:>6} {:>9} {:>9} {:>9}", "good", "p50 ms", "p99 ms", "max ms");
+    let figures: Vec<Figures> =
+        delays.into_iter().map(|(poison, delays)| Figures::of(poison, delays)).collect();
+    figures.iter().for_each(Figures::print);
+    let [nowhere, elsewhere, among] = &figures[..] else { anyhow::bail!("a kind of turn is missing") };
+    println!(
+        "poison: {poison} among {} good ones: P99 {:.2} times that with it elsewhere (goal: 1.1), {:.2} times that without, {} s",
+        among.count,
+        among.over(elsewhere),
+        among.over(nowhere),
+        took.as_secs()
+    );
+    // A machine that does something else for a moment must not fail the test.
+    ensure!(among.p99 <= elsewhere.p99 * 3 + Duration::from_millis(500), "poison holds the good ones up");
+    Ok(())
+}
+
+impl Turn {
+    /// Where the poison goes.
+    fn place(&self) -> &Env {
+        match self.poison {
+            Poison::Among => &self.served,
+            Poison::Nowhere | Poison::Elsewhere => &self.poisoned,
+        }
+    }
+
+    /// How long each good one took.
+    async fn measure(&self, counts: Counts) -> Result<Vec<Duration>> {
+        let env = &self.served;
+        let released = Released::watch(env);
+        let mut controller = Controller::start(env.cluster, Some(&env.namespace)).await?;
+        let server = env.cluster.pid(Server::ApiServer).context("no API server")?;
+        let before = process::cpu(server)?;
+        let mut created = HashMap::new();
+        let mut ticks = tokio::time::interval(PACE);
+        let mut poison = (0..counts.created).filter(|_| self.poison != Poison::Nowhere);
+        for number in 0..counts.good {
+            ticks.tick().await;
+            if number % (counts.good / counts.created) == 0
+                && let Some(index) = poison.next()
+            {
+                let body = by_the_schema(index).body(&format!("poison-{index}"));
+                schema::create(self.place(), &body, LENIENT).await?;
+            }
+            let name = format!("good-{number}");
+            let body = job(endless()).body(&name);
+            created.insert(name, Instant::now());
+            schema::create(env, &body, LENIENT).await?;
+        }
+        let released = released.all(counts.good).await?;
+        controller.check().await?;
+        println!(
+            "poison {:?}: CPU of the controller {:.1} s, of the API server {:.1} s",
+            self.poison,
+            controller.cpu()?.as_secs_f64(),
+            process::cpu(server)?.saturating_sub(before).as_secs_f64()
+        );
+        Ok(created.into_iter().map(|(name, at)| released[&name].duration_since(at)).collect())
+    }
+}
+
+/// When which Job was first seen released.
+struct Released {
+    at: Arc<Mutex<HashMap<String, Instant>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Released {
+    fn watch(env: &Env) -> Self {
+        let api: Api<PartialObjectMeta<Job>> = Api::namespaced(env.client.clone(), &env.namespace);
+        let config = watcher::Config::default().labels("core.projectvoltron.dev/released");
+        let at = Arc::new(Mutex::new(HashMap::new()));
+        let seen = Arc::clone(&at);
+        let task = tokio::spawn(async move {
+            let jobs = watcher(api, config).default_backoff().applied_objects();
+            let mut jobs = std::pin::pin!(jobs);
+            while let Some(job) = jobs.next().await {
+                let name =
+                    job.ok().and_then(|job| job.metadata.name).filter(|name| name.starts_with("good-"));
+                if let Some(name) = name {
+                    seen.lock().unwrap().entry(name).or_insert_with(Instant::now);
+                }
+            }
+        });
+        Self { at, task }
+    }
+
+    async fn all(self, count: usize) -> Result<HashMap<String, Instant>> {
+        let began = Instant::now();
+        loop {
+            let seen = self.at.lock().unwrap().clone();
+            if seen.len() == count {
+                self.task.abort();
+                return Ok(seen);
+            }
+            ensure!(
+                began.elapsed() < Duration::from_secs(90),
+                "only {} of {count} were released",
+                seen.len()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// What the schema refuses.
+fn past_the_schema(index: usize) -> Input {
+    let kinds: [fn() -> Input; 5] = [
+        // The worst: no status can ever be written for it, so it is tried again and again.
+        || field("/context/timeout", json!(30)),
+        || field("/context/timeout", json!("5s-3s")),
+        || field("/context/platform/serviceAccountName", json!("a\r\nImpersonate-Group: system:masters")),
+        || field("/args", json!("text")),
+        || field("/context/timeout", json!("s".repeat(1_000_000))),
+    ];
+    kinds[index % kinds.len()]()
+}
+
+/// What the schema takes.
+fn by_the_schema(index: usize) -> Input {
+    let kinds: [fn() -> Input; 6] = [
+        || raw_args("job", &format!("{}1{}", r#"{"a":"#.repeat(9_900), "}".repeat(9_900))),
+        || job((0..30_000).map(|i| (format!("k{i}"), json!(0))).collect()),
+        || job(json!({"image": "busybox:1", "junk": "x".repeat(1_400 << 10)})),
+        || {
+            let bomb = format!("a: &a [{}]\nb: [{}]\n", "x,".repeat(200_000), "*a,".repeat(200_000));
+            workflow(
+                json!({"entrypoint": "main", "podSpecPatch": bomb, "templates": [{"name": "main", "suspend": {}}]}),
+            )
+        },
+        || field("/context/platform/serviceAccountName", json!("nobody")),
+        || args_from("missing", "a"),
+    ];
+    kinds[index % kinds.len()]()
+}
+
+/// Delays in figures.
+struct Figures {
+    poison: Poison,
+    count: usize,
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+}
+
+impl Figures {
+    fn of(poison: Poison, mut delays: Vec<Duration>) -> Self {
+        delays.sort_unstable();
+        let at = |percent: usize| delays[(delays.len() * percent).div_ceil(100) - 1];
+        Self { poison, count: delays.len(), p50: at(50), p99: at(99), max: at(100) }
+    }
+
+    fn over(&self, other: &Self) -> f64 {
+        self.p99.as_secs_f64() / other.p99.as_secs_f64()
+    }
+
+    fn print(&self) {
+        let Self { poison, count, p50, p99, max } = self;
+        let what = match poison {
+            Poison::Nowhere => "no poison",
+            Poison::Elsewhere => "poison elsewhere",
+            Poison::Among => "poison among",
+        };
+        println!(
+            "{what:<17} {count:>6} {:>9} {:>9} {:>9}",
+            p50.as_millis(),
+            p99.as_millis(),
+            max.as_millis()
+        );
+    }
+}
