@@ -41,6 +41,7 @@ layer "documentation" cargo test --workspace --doc
 layer "control plane" cargo test --workspace --test control_plane --test real
 layer "argo" cargo test --workspace --test argo
 layer "pods" cargo test --workspace --test pods
+layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
 
 printf '\nall layers: %s s\n' $((SECONDS - started))
