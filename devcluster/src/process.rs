@@ -113,12 +113,16 @@ impl Process {
 fn look(pid: i32) -> Option<(Life, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    let life = match fields.next()? {
+    let state = fields.next()?;
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let start_time = fields.nth(1)?.parse().ok()?;
+    let life = match state {
+        // Its first thread is dead before the others are, and until then its ports are taken.
+        "Z" if threads > 1 => Life::Running,
         "Z" | "X" | "x" => Life::Dead,
         "T" | "t" => Life::Paused,
         _ => Life::Running,
     };
-    let start_time = fields.nth(18)?.parse().ok()?;
     Some((life, start_time))
 }
 
