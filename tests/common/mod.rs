@@ -2,6 +2,12 @@
 //! with the rights of `config/rbac`, no more.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests do I/O")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+pub mod history;
+pub mod house;
+pub mod kubelet;
+pub mod process;
 
 use std::{
     path::{Path, PathBuf},
@@ -100,8 +106,19 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The access of the controller's ServiceAccount, by its token.
+/// For a client with the rights of the controller's ServiceAccount.
 pub async fn controller_config(cluster: &Cluster) -> Result<Config> {
+    config(controller_kubeconfig(cluster).await?).await
+}
+
+async fn config(kubeconfig: Kubeconfig) -> Result<Config> {
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// The access of the controller's ServiceAccount, by its token.
+pub async fn controller_kubeconfig(cluster: &Cluster) -> Result<Kubeconfig> {
     let token = kubectl(
         cluster,
         &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"],
@@ -115,9 +132,7 @@ pub async fn controller_config(cluster: &Cluster) -> Result<Config> {
             ..Default::default()
         });
     }
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.default_retry = false;
-    Ok(config)
+    Ok(kubeconfig)
 }
 
 /// Runs kubectl as the administrator; fails with its words if it does.

@@ -1,116 +1,37 @@
 //! One point of the matrix: a namespace, a proxy and a controller process of its own, and one run through it all.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use devcluster::{Cluster, Level, Options};
 use faultproxy::{FaultProxy, Plan, Trace};
-use futures::TryStreamExt;
-use k8s_openapi::api::{
-    core::v1::{Namespace, Pod, ServiceAccount},
-    rbac::v1::{Role, RoleBinding},
-};
 use kube::{
-    Api, Client, Config,
-    api::{Patch, PatchParams, PostParams},
+    Api,
+    api::{Patch, PatchParams},
     core::ApiResource,
-    runtime::{WatchStreamExt, wait::await_condition, watcher},
+    runtime::wait::await_condition,
 };
 use runner_controller::{
     crd::{Phase, RunnerExecution},
     runners::{Registry, Settings},
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{
-    common,
-    history::{self, History},
+    common::{
+        self,
+        history::{self, History},
+        house::House,
+        kubelet::stand_in_for_kubelet,
+    },
     process::Process,
-    scenario::{Pods, Scenario, Story},
+    scenario::{Scenario, Story},
 };
 
 /// In the words of a failure that means the outcome never came.
 pub(crate) const LOST: &str = "never finished";
 /// How long a run may take, whatever goes wrong in it.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// The cluster of all points.
-pub(crate) struct House {
-    cluster: Cluster,
-    pub(crate) client: Client,
-    /// With the rights of the controller's own ServiceAccount.
-    pub(crate) as_controller: Config,
-}
-
-impl House {
-    pub(crate) async fn open() -> Result<Self> {
-        let cluster = Cluster::ensure(&Options::new(common::folder("crash"), Level::Argo)).await?;
-        common::install(&cluster).await?;
-        let as_controller = common::controller_config(&cluster).await?;
-        Ok(Self { client: cluster.client().await?, cluster, as_controller })
-    }
-
-    /// Invariant I4 over the whole audit log: whatever the controller wrote of a run, it wrote as the run's
-    /// ServiceAccount, in its namespace.
-    pub(crate) async fn check_audit(&self) -> Result<()> {
-        let log = tokio::fs::read_to_string(self.cluster.audit_log()).await?;
-        for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-            let ours = event["user"]["username"] == "system:serviceaccount:runner-system:runner-controller";
-            let writes = matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"));
-            let resource = event["objectRef"]["resource"].as_str().unwrap_or_default();
-            if ours && writes && !matches!(resource, "runnerexecutions" | "events") {
-                let namespace = event["objectRef"]["namespace"].as_str().unwrap_or_default();
-                let expected = format!("system:serviceaccount:{namespace}:deployer");
-                ensure!(
-                    event["impersonatedUser"]["username"] == expected.as_str(),
-                    "not as the ServiceAccount: {event}"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// A new namespace with a ServiceAccount `deployer` that may do what runs need.
-    pub(crate) async fn namespace(&self) -> Result<String> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let namespace = format!("p{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let client = self.client.clone();
-        self.create(Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
-        let named = json!({"name": "deployer"});
-        self.create(
-            Api::<ServiceAccount>::namespaced(client.clone(), &namespace),
-            json!({"metadata": named}),
-        )
-        .await?;
-        let rules = json!([{"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]}]);
-        self.create(
-            Api::<Role>::namespaced(client.clone(), &namespace),
-            json!({"metadata": named, "rules": rules}),
-        )
-        .await?;
-        let binding = json!({
-            "metadata": named,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
-            "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": namespace}],
-        });
-        self.create(Api::<RoleBinding>::namespaced(client, &namespace), binding).await?;
-        Ok(namespace)
-    }
-
-    pub(crate) async fn create<K>(&self, api: Api<K>, object: Value) -> Result<K>
-    where
-        K: kube::Resource + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
-    {
-        Ok(api.create(&PostParams::default(), &serde_json::from_value(object)?).await?)
-    }
-}
 
 /// What a run showed.
 pub(crate) struct Shown {
@@ -139,10 +60,10 @@ impl Run {
     pub(crate) async fn through(self) -> Result<Shown> {
         let client = self.house.client.clone();
         let executions_kind = ApiResource::erase::<RunnerExecution>(&());
-        let (executions, first) = History::record(client.clone(), &self.namespace, &executions_kind).await?;
-        let (children, second) = History::record(client.clone(), &self.namespace, &self.kind).await?;
-        let kubelet =
-            tokio::spawn(stand_in_for_kubelet(client.clone(), self.namespace.clone(), self.scenario.pods));
+        let executions = History::record(client.clone(), &self.namespace, &executions_kind).await?;
+        let children = History::record(client.clone(), &self.namespace, &self.kind).await?;
+        let mut kubelet = JoinSet::new();
+        kubelet.spawn(stand_in_for_kubelet(client, self.namespace.clone(), self.scenario.pods));
         let mut process = Process::start(&self.house, &self.namespace, self.plan.clone()).await?;
         let proxy = Arc::clone(&process.proxy);
         let told = tokio::time::timeout(PATIENCE, async {
@@ -153,7 +74,7 @@ impl Run {
         })
         .await;
         let checked = match told {
-            Err(_) => Err(anyhow::anyhow!("{LOST}: {}", last_words(&proxy, &executions))),
+            Err(_) => Err(anyhow::anyhow!("{LOST}: {}", last_words(&proxy, &executions, &children))),
             Ok(Err(error)) => Err(error),
             // The process must still live while leftovers are swept.
             Ok(Ok(())) => tokio::select! {
@@ -162,9 +83,6 @@ impl Run {
             },
         };
         let _ = process.kill().await;
-        for task in [first, second, kubelet] {
-            task.abort();
-        }
         checked?;
         Ok(Shown { trace: proxy.trace() })
     }
@@ -216,7 +134,7 @@ impl Run {
             let late =
                 proxy.trace().requests.iter().any(|r| r.took_us.is_none() && r.call.key.verb.is_mutating());
             if !late && alive.iter().all(|child| child["metadata"]["uid"] == uid) {
-                return history::check(executions, children);
+                return history::check(executions, &[children]);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -227,9 +145,10 @@ impl Run {
     }
 }
 
-fn last_words(proxy: &FaultProxy, executions: &History) -> String {
+fn last_words(proxy: &FaultProxy, executions: &History, children: &History) -> String {
     let status = executions.alive().first().map(|e| e["status"].to_string()).unwrap_or_default();
-    format!("{status}; after {} requests", proxy.trace().requests.len())
+    let children = Value::Array(children.alive());
+    format!("{status}; after {} requests; its children: {children}", proxy.trace().requests.len())
 }
 
 /// A plan that was learned in another namespace, for this one.
@@ -249,30 +168,4 @@ fn portable(mut plan: Plan, namespace: &str) -> Plan {
         }
     }
     plan
-}
-
-/// Marks pods as ended, as a kubelet would.
-pub(crate) async fn stand_in_for_kubelet(client: Client, namespace: String, pods: Pods) {
-    let api: Api<Pod> = Api::namespaced(client, &namespace);
-    let (phase, code, reason) = match pods {
-        Pods::Succeed => ("Succeeded", 0, "Completed"),
-        Pods::Fail => ("Failed", 3, "Error"),
-        Pods::Stay => return,
-    };
-    let events = watcher(api.clone(), watcher::Config::default()).default_backoff().applied_objects();
-    let _ = events
-        .try_for_each(|pod| {
-            let api = api.clone();
-            async move {
-                let pending = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Pending"));
-                if let Some(name) = pod.metadata.name.filter(|_| pending) {
-                    let ended = json!({"exitCode": code, "reason": reason, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"});
-                    let container = json!({"name": "main", "image": "busybox:1", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": ended}});
-                    let patch = json!({"status": {"phase": phase, "containerStatuses": [container]}});
-                    let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
-                }
-                Ok(())
-            }
-        })
-        .await;
 }

@@ -3,6 +3,8 @@
 use runner_controller::{crd::Phase, reason::Reason};
 use serde_json::{Value, json};
 
+use crate::common::kubelet::Pods;
+
 /// What is run and how it ends.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -12,14 +14,6 @@ pub(crate) struct Scenario {
     pub(crate) pods: Pods,
     pub(crate) story: Story,
     pub(crate) end: (Phase, Reason),
-}
-
-/// What the stand-in for a kubelet makes of pods.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pods {
-    Succeed,
-    Fail,
-    Stay,
 }
 
 /// What a person does.

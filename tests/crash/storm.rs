@@ -8,17 +8,24 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use faultproxy::{Plan, Random};
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::{Api, core::ApiResource};
 use runner_controller::crd::RunnerExecution;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{
-    common,
-    history::{self, History},
-    point::{House, stand_in_for_kubelet},
+    common::{
+        self,
+        history::{self, Breach, History},
+        house::House,
+        kubelet::{Pods, stand_in_for_kubelet},
+    },
     process::Process,
-    scenario::Pods,
 };
+
+/// How many executions are created at the same time.
+const AT_ONCE: usize = 8;
 
 /// How it blows.
 pub(crate) struct Storm {
@@ -35,41 +42,59 @@ pub(crate) async fn blow(house: Arc<House>, storm: &Storm) -> Result<()> {
     let namespace = house.namespace().await?;
     let client = house.client.clone();
     let kind = ApiResource::erase::<k8s_openapi::api::batch::v1::Job>(&());
-    let (executions, first) =
+    let executions =
         History::record(client.clone(), &namespace, &ApiResource::erase::<RunnerExecution>(&())).await?;
-    let (children, second) = History::record(client.clone(), &namespace, &kind).await?;
-    let kubelet = tokio::spawn(stand_in_for_kubelet(client.clone(), namespace.clone(), Pods::Succeed));
+    let children = History::record(client.clone(), &namespace, &kind).await?;
+    let mut kubelet = JoinSet::new();
+    kubelet.spawn(stand_in_for_kubelet(client, namespace.clone(), Pods::Succeed));
     let mut processes = Vec::new();
     for number in 0..storm.controllers {
         let seed = storm.seed + number as u64;
         let plan = Plan { random: Some(Random::new(seed, 0.25, 10)), ..Plan::none() };
         processes.push(Process::start(&house, &namespace, plan).await?);
     }
-    let api: Api<RunnerExecution> = Api::namespaced(client, &namespace);
-    for number in 0..storm.executions {
-        let execution =
-            common::execution(&format!("a{number}"), "job", json!({"image": "busybox:1"}), |_| ());
-        house.create(api.clone(), execution).await?;
-    }
-    let kills = rage(&mut processes, storm).await?;
+    let (created, kills) =
+        tokio::join!(create(&house, &namespace, storm.executions), rage(&mut processes, storm));
+    created?;
+    let kills = kills?;
     let faults: usize = processes.iter().map(|p| p.proxy.trace().faults()).sum();
     for process in &mut processes {
         process.proxy.set_plan(Plan::none());
         process.ensure_alive()?;
     }
     let finished = until_all_finished(&executions, storm, &mut processes).await;
+    let breaches = history::breaches(&executions, &[&children])?;
+    let count = |fits: fn(&Breach) -> bool| breaches.iter().filter(|breach| fits(breach)).count();
     println!(
-        "storm: {} controllers, {} executions, {kills} kills, {faults} faults seen, {finished} finished, {} s",
+        "{:<11} {:>10} {:>6} {:>7} {:>8} {:>5} {:>11} {:>8}",
+        "controllers", "executions", "kills", "faults", "doubles", "lost", "regressions", "seconds"
+    );
+    println!(
+        "{:<11} {:>10} {kills:>6} {faults:>7} {:>8} {:>5} {:>11} {:>8}",
         storm.controllers,
         storm.executions,
+        count(|breach| matches!(breach, Breach::Double(_) | Breach::NotRecorded { .. })),
+        storm.executions - finished,
+        count(|breach| matches!(breach, Breach::TakenBack(_) | Breach::FalseSuccess)),
         began.elapsed().as_secs()
     );
-    let checked = history::check(&executions, &children);
-    for task in [first, second, kubelet] {
-        task.abort();
-    }
+    ensure!(breaches.is_empty(), "{breaches:#?}");
     ensure!(finished == storm.executions, "{} never finished", storm.executions - finished);
-    checked
+    Ok(())
+}
+
+/// Creates all executions while it blows.
+async fn create(house: &House, namespace: &str, executions: usize) -> Result<()> {
+    let api: Api<RunnerExecution> = Api::namespaced(house.client.clone(), namespace);
+    stream::iter(0..executions)
+        .map(|number| {
+            let execution =
+                common::execution(&format!("a{number}"), "job", json!({"image": "busybox:1"}), |_| ());
+            house.create(api.clone(), execution)
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|_| std::future::ready(Ok(())))
+        .await
 }
 
 /// Kills one of the controllers every so often.

@@ -1,0 +1,102 @@
+//! A cluster of a test's own, in which many namespaces are each served by a controller process of their own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Result, ensure};
+use devcluster::{Cluster, Level, Options};
+use k8s_openapi::api::{
+    core::v1::{Namespace, ServiceAccount},
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{Api, Client, Config, api::PostParams};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{controller_kubeconfig, folder, install};
+
+/// A cluster with what the controller needs, except the controller.
+pub struct House {
+    pub cluster: Cluster,
+    /// The administrator's.
+    pub client: Client,
+    /// The access of the controller's own ServiceAccount.
+    pub controller: kube::config::Kubeconfig,
+}
+
+impl House {
+    /// Opens the one of that name, or brings it up.
+    pub async fn open(name: &str) -> Result<Self> {
+        let cluster = Cluster::ensure(&Options::new(folder(name), Level::Argo)).await?;
+        install(&cluster).await?;
+        let controller = controller_kubeconfig(&cluster).await?;
+        Ok(Self { client: cluster.client().await?, cluster, controller })
+    }
+
+    /// For a client with the rights of the controller's own ServiceAccount.
+    pub async fn as_controller(&self) -> Result<Config> {
+        super::config(self.controller.clone()).await
+    }
+
+    /// Every answered request so far, as the API server's audit log tells it.
+    pub async fn audit(&self) -> Result<Vec<Value>> {
+        let log = tokio::fs::read_to_string(self.cluster.audit_log()).await?;
+        Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Invariant I4 over the whole audit log: whatever the controller wrote of a run, it wrote as the run's
+    /// ServiceAccount, in its namespace.
+    pub async fn check_audit(&self) -> Result<()> {
+        for event in self.audit().await?.iter().filter(|event| is_controllers(event)) {
+            let writes = matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"));
+            let resource = event["objectRef"]["resource"].as_str().unwrap_or_default();
+            if writes && !matches!(resource, "runnerexecutions" | "events") {
+                let namespace = event["objectRef"]["namespace"].as_str().unwrap_or_default();
+                let expected = format!("system:serviceaccount:{namespace}:deployer");
+                ensure!(
+                    event["impersonatedUser"]["username"] == expected.as_str(),
+                    "not as the ServiceAccount: {event}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A new namespace with a ServiceAccount `deployer` that may do what runs need.
+    pub async fn namespace(&self) -> Result<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let namespace = format!("p{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let client = self.client.clone();
+        self.create(Api::<Namespace>::all(client.clone()), json!({"metadata": {"name": namespace}})).await?;
+        let named = json!({"name": "deployer"});
+        self.create(
+            Api::<ServiceAccount>::namespaced(client.clone(), &namespace),
+            json!({"metadata": named}),
+        )
+        .await?;
+        let rules = json!([{"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]}]);
+        self.create(
+            Api::<Role>::namespaced(client.clone(), &namespace),
+            json!({"metadata": named, "rules": rules}),
+        )
+        .await?;
+        let binding = json!({
+            "metadata": named,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
+            "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": namespace}],
+        });
+        self.create(Api::<RoleBinding>::namespaced(client, &namespace), binding).await?;
+        Ok(namespace)
+    }
+
+    pub async fn create<K>(&self, api: Api<K>, object: Value) -> Result<K>
+    where
+        K: kube::Resource + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
+    {
+        Ok(api.create(&PostParams::default(), &serde_json::from_value(object)?).await?)
+    }
+}
+
+/// Whether an audited request is the controller's, made in its own name or a ServiceAccount's.
+pub fn is_controllers(event: &Value) -> bool {
+    event["user"]["username"] == "system:serviceaccount:runner-system:runner-controller"
+}
