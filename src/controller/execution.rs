@@ -235,9 +235,11 @@ impl Resource for Execution {
 
 #[cfg(test)]
 mod tests {
-    use super::Execution;
+    use super::{Execution, depth};
     use kube::core::{ObjectList, WatchEvent};
+    use proptest::{collection, prelude::*};
     use rstest::rstest;
+    use serde_json::Value;
 
     fn with_args(args: &str) -> String {
         format!(
@@ -295,6 +297,65 @@ mod tests {
         assert!(problem.path.starts_with(path), "{problem}");
         assert!(problem.what.contains(what), "{problem}");
         assert!(!problem.to_string().contains("sesame"));
+    }
+
+    /// Keys that mean something, so that arbitrary JSON gets past the first field.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        let key = prop_oneof![
+            3 => "runner|context|platform|args|argsFrom|timeout|dryRun|serviceAccountName|suspend|cancel|phase|conditions|startTime|resources",
+            1 => any::<String>(),
+        ];
+        leaf.prop_recursive(6, 48, 5, move |inner| {
+            prop_oneof![
+                collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                collection::hash_map(key.clone(), inner, 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn levels(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+            Value::Object(fields) => 1 + fields.values().map(levels).max().unwrap_or(0),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_spec_and_status_hold_their_neighbours_are_read(spec in any_json(), status in any_json()) {
+            let bad = format!(r#"{{"metadata":{{"name":"bad"}},"spec":{spec},"status":{status}}}"#);
+            let text = format!(r#"{{"kind":"L","apiVersion":"v1","metadata":{{}},"items":[{bad},{}]}}"#, with_args("{}"));
+            let list: ObjectList<Execution> = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(list.items[0].name(), "bad");
+            prop_assert!(list.items[1].spec.is_ok());
+            if let Err(problem) = &list.items[0].spec {
+                prop_assert!(problem.path.starts_with("spec") && !problem.what.is_empty());
+            }
+        }
+
+        #[test]
+        fn arguments_come_through_unchanged(args in collection::hash_map(any::<String>(), any_json(), 0..4)) {
+            let args = Value::Object(args.into_iter().collect());
+            // As the API server stores numbers: text and back again.
+            let args: Value = serde_json::from_str(&args.to_string()).unwrap();
+            let execution: Execution = serde_json::from_str(&with_args(&args.to_string())).unwrap();
+            prop_assert_eq!(&execution.spec.unwrap().args, &args);
+        }
+
+        #[test]
+        fn the_depth_of_a_text_is_that_of_its_value(value in any_json()) {
+            prop_assert_eq!(depth(&value.to_string()), levels(&value));
+            prop_assert_eq!(depth(&serde_json::to_string_pretty(&value).unwrap()), levels(&value));
+        }
     }
 
     #[rstest]
