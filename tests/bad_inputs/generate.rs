@@ -155,10 +155,10 @@ fn collect(value: &Value, at: String, places: &mut Vec<String>) {
     let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(key, value)| collect(value, format!("{at}/{}", escaped(key)), places))
+            fields.iter().for_each(|(key, value)| collect(value, format!("{at}/{}", escaped(key)), places));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, value)| collect(value, format!("{at}/{i}"), places))
+            items.iter().enumerate().for_each(|(i, value)| collect(value, format!("{at}/{i}"), places));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }

@@ -279,16 +279,16 @@ async fn owner_flags(env: &Env) -> Result<()> {
         "the flag was not set"
     );
 
-    let mut owned = plain();
-    owned["metadata"] = json!({"name": "owned", "ownerReferences": [
+    let mut contested = plain();
+    contested["metadata"] = json!({"name": "contested", "ownerReferences": [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": NOBODY, "controller": true}]});
     // An owner that exists, or the garbage collector would take the execution away.
     env.kubectl(&["create", "configmap", "other"]).await?;
-    owned["metadata"]["ownerReferences"][0]["uid"] =
+    contested["metadata"]["ownerReferences"][0]["uid"] =
         env.get("configmap", "other").await?["metadata"]["uid"].clone();
-    set(&mut owned["spec"], OWNER, owner);
-    env.apply(&owned.to_string()).await?;
-    let end = env.ends("owned", Phase::Failed, Reason::InvalidSpec).await?;
+    set(&mut contested["spec"], OWNER, owner);
+    env.apply(&contested.to_string()).await?;
+    let end = env.ends("contested", Phase::Failed, Reason::InvalidSpec).await?;
     let words = crate::common::message(&end);
     ensure!(words.contains("spec.context.platform.ownerRef"), "{words}");
     Ok(())

@@ -33,6 +33,12 @@ fn bad_timeouts(number: u8, what: &'static str, timeouts: &[&str]) -> Row {
 }
 
 pub(crate) fn rows() -> Vec<Row> {
+    let mut rows = names();
+    rows.extend(timeouts());
+    rows
+}
+
+fn names() -> Vec<Row> {
     let mut generated = plain();
     generated["metadata"] = json!({"generateName": "r5-generated-"});
     vec![
@@ -91,6 +97,11 @@ pub(crate) fn rows() -> Vec<Row> {
                 Ok(())
             }))],
         ),
+    ]
+}
+
+fn timeouts() -> Vec<Row> {
+    vec![
         row(9, "no timeout", [field("/suspend", json!(false)).is(Expected::StartsSo(no_deadline))])
             .differs("there is no default timeout, hence none is shown"),
         row(
