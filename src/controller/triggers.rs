@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -34,6 +35,10 @@ use crate::{
     crd::EXECUTION_UID_LABEL,
     runners::{Registry, View},
 };
+
+/// Up to as much again is added at random.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(3);
 
 /// The children of every kind, as watched.
 #[derive(Clone, Default)]
@@ -185,7 +190,7 @@ where
     let label = ResourceLabel { resource: resource.into() };
     let fresh = move || {
         watcher(api.clone(), config.clone())
-            .default_backoff()
+            .backoff(backoff())
             .take_until(tokio::time::sleep(resync))
             // kube-runtime 5.0 begins such a watch again from the version that is gone, for ever.
             .scan(false, |gone, item| {
@@ -217,6 +222,17 @@ where
     })
 }
 
+/// How soon a watch that fails is tried again. kube's own waits up to a minute: after an API server that came and went
+/// a few times, nothing would be seen for that long though it is well.
+fn backoff() -> watcher::ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_RETRY)
+        .with_max_delay(LAST_RETRY)
+        .with_jitter()
+        .without_max_times()
+        .into()
+}
+
 /// Whether a watch cannot go on from the version it is at.
 fn is_gone<K>(item: &Result<Event<K>, watcher::Error>) -> bool {
     matches!(item, Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410)
@@ -242,4 +258,19 @@ fn told(error: &watcher::Error) -> String {
 pub async fn drain<S: Stream>(stream: S) {
     let mut stream = pin!(stream);
     while stream.next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn a_watch_that_keeps_failing_is_tried_again_every_few_seconds() {
+        let delays: Vec<Duration> = super::backoff().take(100).collect();
+        assert!(
+            delays.len() == 100 && delays.iter().all(|delay| *delay <= Duration::from_secs(6)),
+            "{delays:?}"
+        );
+        assert!(delays.iter().skip(5).all(|delay| *delay >= Duration::from_secs(3)), "{delays:?}");
+    }
 }
