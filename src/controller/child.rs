@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope},
@@ -18,13 +21,15 @@ use super::{
 };
 use crate::{
     crd::{EXECUTION_UID_LABEL, GROUP},
-    runners::{Glance, Glimpse, Registry, Rendered, Runner},
+    runners::{Glance, Glimpse, Registry, Rendered, Runner, args::merge},
 };
 
 /// Names the runner; it tells runners apart that share a kind.
 pub const RUNNER_LABEL: &str = "core.projectvoltron.dev/runner";
 /// Set in one patch with the release, so that a watch of metadata shows it.
 const RELEASED_LABEL: &str = "core.projectvoltron.dev/released";
+/// When it was last asked to begin or to stop.
+const ASKED_AT_ANNOTATION: &str = "core.projectvoltron.dev/asked-at";
 /// Set in one patch with the request to stop; holds the reason.
 const STOPPED_LABEL: &str = "core.projectvoltron.dev/stopped";
 /// The generation of the execution that the child was rendered from.
@@ -70,15 +75,25 @@ pub fn manifest(execution: &Execution, runner: &dyn Runner, rendered: Rendered) 
 }
 
 /// The patch that releases a child.
-pub fn release_patch(uid: &str) -> Value {
-    json!({ "metadata": { "uid": uid, "labels": { RELEASED_LABEL: "true" } }, "spec": { "suspend": false } })
+pub fn release_patch(uid: &str, now: Timestamp) -> Value {
+    let mut patch = mark(uid, RELEASED_LABEL, "true", now);
+    merge(&mut patch, json!({ "spec": { "suspend": false } }));
+    patch
 }
 
 /// The patch that stops a child, from the runner's own.
-pub fn stop_patch(uid: &str, halt: Halt, mut patch: Value) -> Value {
-    let mark = json!({ "metadata": { "uid": uid, "labels": { STOPPED_LABEL: halt_reason(halt).as_str() } } });
-    crate::runners::args::merge(&mut patch, mark);
+pub fn stop_patch(uid: &str, halt: Halt, mut patch: Value, now: Timestamp) -> Value {
+    merge(&mut patch, mark(uid, STOPPED_LABEL, halt_reason(halt).as_str(), now));
     patch
+}
+
+/// By its time one that is repeated is a change, of which a controller hears that missed the first.
+fn mark(uid: &str, label: &str, value: &str, now: Timestamp) -> Value {
+    json!({ "metadata": {
+        "uid": uid,
+        "labels": { label: value },
+        "annotations": { ASKED_AT_ANNOTATION: now.to_string() },
+    } })
 }
 
 /// The patch that applies what was held back of this child, read from its annotation.
@@ -92,7 +107,7 @@ pub fn restore_patch(uid: &str, child: &Value) -> Value {
         .filter(Value::is_object)
         .unwrap_or_else(|| json!({}));
     let mark = json!({ "metadata": { "uid": uid, "annotations": { HELD_BACK_ANNOTATION: null } } });
-    crate::runners::args::merge(&mut patch, mark);
+    merge(&mut patch, mark);
     patch
 }
 
@@ -235,6 +250,7 @@ impl Entry {
             uid: self.uid.clone(),
             current: self.generation == execution.metadata.generation.unwrap_or(0),
             released: self.released,
+            unheard: false,
             stopped: self.stopped,
             held_back: self.held_back,
             glance: self.glance,

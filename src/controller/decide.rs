@@ -139,6 +139,8 @@ pub struct Child {
     pub current: bool,
     /// It was released.
     pub released: bool,
+    /// A full read shows no sign that its own controller has heard of the release.
+    pub unheard: bool,
     /// It was asked to stop.
     pub stopped: bool,
     /// Settings of it are held back until its result is recorded.
@@ -357,18 +359,12 @@ fn decide_followed(
         Glance::Ended { .. } | Glance::Underway | Glance::Doubtful => {}
     }
     if let Some(halt) = halt {
-        return if !child.released {
-            Step::Discard(child.uid.clone())
-        } else if child.stopped {
-            Step::Wait(None)
-        } else {
-            Step::Stop(child.uid.clone(), halt.stop())
-        };
+        return decide_halted(child, halt);
     }
     if let Some(halt) = halt_due {
         return Step::RecordHalt(halt);
     }
-    if !child.released {
+    if !child.released || child.unheard {
         return Step::Release(child.uid.clone());
     }
     match &child.observation {
@@ -379,6 +375,17 @@ fn decide_followed(
         None if child.look_due => Step::Look,
         None => Step::Wait(deadline),
     }
+}
+
+fn decide_halted(child: &Child, halt: Halt) -> Step {
+    if !child.released {
+        return Step::Discard(child.uid.clone());
+    }
+    // One that goes on though it was asked to stop is asked again: its own controller may have missed that.
+    if !child.stopped || child.observation.is_some() {
+        return Step::Stop(child.uid.clone(), halt.stop());
+    }
+    if child.look_due { Step::Look } else { Step::Wait(None) }
 }
 
 fn decide_finished(

@@ -96,6 +96,12 @@ impl Runner for ArgoWorkflow {
         outcome::interpret(&evidence.child)
     }
 
+    /// Argo can miss a release that comes while it writes the Workflow's first status: the reply to that write then
+    /// takes the place of the released Workflow in its cache, and Argo does not look again until something changes.
+    fn is_unheard(&self, evidence: &Evidence) -> bool {
+        outcome::is_untouched(&evidence.child)
+    }
+
     /// Argo's own shutdown: under `Stop` its exit handlers still run, under `Terminate` nothing does.
     ///
     /// A suspended Workflow ignores a shutdown (argoproj/argo-workflows#17041), hence the release; nothing of it

@@ -52,6 +52,12 @@ pub trait Runner: Send + Sync + 'static {
     /// Says what became of the child, from one full read of it.
     fn interpret(&self, evidence: &Evidence) -> Observation;
 
+    /// Whether a released child shows no sign yet that its own controller has heard of the release. It is then
+    /// released once more, which is harmless if it has.
+    fn is_unheard(&self, _evidence: &Evidence) -> bool {
+        false
+    }
+
     /// The merge patch that makes a released child stop, for good and by its own controller's means. The child
     /// must come to an end ([`Glance::Ended`]) once nothing of it runs any more: that is the proof of the stop.
     fn stop(&self, why: Stop) -> Value;

@@ -162,6 +162,7 @@ impl Pass<'_> {
         self.cx.memory.looked(uid, entry.glance, told.is_some(), now);
         child.grace_ends =
             told.map(|since| later(self.cx.memory.waiting_since(uid, since, now), self.cx.start_grace));
+        child.unheard = child.released && plan.runner.is_unheard(evidence);
         let leaving = entry.deleting && !over;
         child.observation = Some(observation);
         self.entry = Some(entry);

@@ -70,14 +70,14 @@ impl Pass<'_> {
             Step::Create => self.create(plan).await,
             Step::Record(uid) => self.record(uid, plan).await,
             Step::Release(uid) => {
-                let patch = release_patch(&uid);
+                let patch = release_patch(&uid, Timestamp::now());
                 self.patch_child(plan, "release the child", &patch, |entry| entry.released = true).await
             }
             Step::Look => self.look(plan).await,
             Step::RecordHalt(halt) => self.record_halt(halt, &seen).await,
             Step::Stop(uid, how) => {
                 let halt = status::recorded_halt(&self.execution.status).unwrap_or(Halt::Cancelled);
-                let patch = stop_patch(&uid, halt, plan.runner.stop(how));
+                let patch = stop_patch(&uid, halt, plan.runner.stop(how), Timestamp::now());
                 self.patch_child(plan, "stop the child", &patch, |entry| entry.stopped = true).await
             }
             Step::Discard(uid) => self.discard(plan, uid).await,

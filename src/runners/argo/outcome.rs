@@ -35,6 +35,17 @@ pub(super) fn interpret(workflow: &Value) -> Observation {
     }
 }
 
+/// Whether Argo may begin with the Workflow and has not: no step is there yet, and Argo does not hold it back either.
+pub(super) fn is_untouched(workflow: &Value) -> bool {
+    let nodes = Nodes::of(workflow);
+    let suspended = workflow.pointer("/spec/suspend") == Some(&Value::Bool(true));
+    let phase = workflow.pointer("/status").and_then(|status| text(status, "phase"));
+    !suspended
+        && matches!(phase, None | Some("Running"))
+        && nodes.iter().next().is_none()
+        && !nodes.are_elsewhere()
+}
+
 /// The Workflow's global output parameters: every output that some template gave a `globalName`.
 fn output(status: &Value) -> Option<Value> {
     let outputs = get(status, "outputs").unwrap_or(&Value::Null);

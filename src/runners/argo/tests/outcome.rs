@@ -48,6 +48,17 @@ fn a_workflow_that_goes_on_by_itself_is_under_way(#[case] name: &str) {
     assert_eq!(interpret(recorded(name)), Observation::Underway { progress: None });
 }
 
+#[rstest]
+#[case::before_any_status(json!({"spec": {"suspend": false}}), true)]
+#[case::its_cache_went_back(json!({"spec": {"suspend": false}, "status": {"phase": "Running", "progress": "0/0"}}), true)]
+#[case::by_the_user_suspended(json!({"spec": {"suspend": true}, "status": {"phase": "Running"}}), false)]
+#[case::held_back_by_argo(json!({"spec": {}, "status": {"phase": "Pending"}}), false)]
+#[case::taken_up(json!({"spec": {}, "status": {"phase": "Running", "nodes": {"a": {"phase": "Running"}}}}), false)]
+#[case::nodes_elsewhere(json!({"spec": {}, "status": {"phase": "Running", "compressedNodes": "H4s"}}), false)]
+fn a_released_workflow_without_any_step_has_not_been_heard_of(#[case] child: Value, #[case] expected: bool) {
+    assert_eq!(ArgoWorkflow.is_unheard(&Evidence { child, ..Evidence::default() }), expected);
+}
+
 #[test]
 fn a_succeeded_workflow_gives_back_its_global_outputs() {
     let mut child = recorded("succeeded");
