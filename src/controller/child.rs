@@ -122,16 +122,8 @@ pub struct Watched<const METADATA: bool> {
 
 /// The metadata that is used here, without managed fields.
 fn slim<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
-    #[derive(Deserialize)]
-    struct Marked {
-        #[serde(flatten)]
-        meta: SlimMeta,
-        #[serde(default)]
-        labels: Option<BTreeMap<String, String>>,
-        #[serde(default)]
-        annotations: Option<BTreeMap<String, String>>,
-    }
-    let Marked { meta, labels, annotations } = Marked::deserialize(deserializer)?;
+    let mut meta = SlimMeta::<BTreeMap<String, String>>::deserialize(deserializer)?;
+    let (labels, annotations) = (meta.labels.take(), meta.annotations.take());
     Ok(ObjectMeta { labels, annotations, ..meta.into() })
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::Resource;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
@@ -42,10 +42,10 @@ struct Wire {
     status: Option<Box<RawValue>>,
 }
 
-/// The part of an object's metadata that is used here.
+/// The part of an object's metadata that is used here; labels and annotations are skipped unless asked for.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct SlimMeta {
+pub(super) struct SlimMeta<Marks = IgnoredAny> {
     pub(super) name: Option<String>,
     pub(super) namespace: Option<String>,
     pub(super) uid: Option<String>,
@@ -54,6 +54,8 @@ pub(super) struct SlimMeta {
     pub(super) creation_timestamp: Option<Time>,
     pub(super) deletion_timestamp: Option<Time>,
     pub(super) owner_references: Option<Vec<OwnerReference>>,
+    pub(super) labels: Option<Marks>,
+    pub(super) annotations: Option<Marks>,
 }
 
 impl From<Wire> for Execution {
@@ -62,6 +64,9 @@ impl From<Wire> for Execution {
             wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let mut execution =
             Self { metadata: wire.metadata.into(), spec: read_spec(wire.spec.as_deref()), status };
+        if execution.recorded_child().is_some() {
+            execution.forget_args();
+        }
         if execution.is_finished() {
             execution.forget_content();
         }
@@ -69,8 +74,8 @@ impl From<Wire> for Execution {
     }
 }
 
-impl From<SlimMeta> for ObjectMeta {
-    fn from(slim: SlimMeta) -> Self {
+impl<Marks> From<SlimMeta<Marks>> for ObjectMeta {
+    fn from(slim: SlimMeta<Marks>) -> Self {
         Self {
             name: slim.name,
             namespace: slim.namespace,
@@ -190,10 +195,17 @@ impl Execution {
         end.checked_add(std::time::Duration::from_secs(u64::try_from(ttl).unwrap_or(0))).ok()
     }
 
-    /// Drops what a finished execution needs no more, since most of what a controller holds is finished.
-    fn forget_content(&mut self) {
+    /// Drops what is needed only to create the child.
+    fn forget_args(&mut self) {
         if let Ok(spec) = &mut self.spec {
             spec.args = Value::Null;
+        }
+    }
+
+    /// Drops what a finished execution needs no more, since most of what a controller holds is finished.
+    fn forget_content(&mut self) {
+        self.forget_args();
+        if let Ok(spec) = &mut self.spec {
             spec.args_from = Vec::new();
         }
         self.status.output = None;
