@@ -9,7 +9,7 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo test test-pure test-clusters cluster-up cluster-down generate lint binary devcluster clean-clusters
+.PHONY: help demo test reliability cluster-up cluster-down generate lint binary devcluster clean-clusters
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ demo: devcluster binary ## Set up a real cluster, install the controller, run a 
 
 test: ## Set up real clusters and run every test
 	hack/test.sh
+
+reliability: ## The tests of what dies, at full length: model, bad inputs, crash matrix, storms, outages, planted bugs (hours)
+	CRASH_MATRIX=full hack/test.sh "pure" "bad inputs" "crash matrix" "outages" "planted bugs"
 
 cluster-up: devcluster ## Bring up a cluster: LEVEL=control-plane|argo|pods CLUSTER=.cluster
 	$(DEVCLUSTER) up --dir $(CLUSTER) --level $(LEVEL)
@@ -40,4 +43,4 @@ devcluster:
 
 binary:
 	@echo "building the controller as a static release binary (about 4 min when cold)"
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p runner-controller --target $(TARGET)
+	CARGO_PROFILE_RELEASE_STRIP=symbols RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release -p runner-controller --target $(TARGET)

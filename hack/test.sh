@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Every test, by layer; the clusters are shared by the tests of a layer and removed at the end.
+# Every test, by layer, or those of the layers that are named; the clusters are shared by the tests of a layer and
+# removed at the end. CRASH_MATRIX=full: at full length where it has one.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 RUNNER_TEST_CLUSTERS="$(mktemp -d /tmp/rex.XXXXXX)"
 export RUNNER_TEST_CLUSTERS
 export RUST_BACKTRACE=0 # a failed test says what is wrong in words
+only=$(printf '%s\n' "$@")
 failed=0
 started=$SECONDS
 
 layer() {
   local name=$1 before=$SECONDS
   shift
+  [ -z "$only" ] || grep -qxF "$name" <<<"$only" || return 0
   printf '\n=== %s ===\n' "$name"
   "$@" || failed=1
   clusters_down
@@ -21,6 +24,10 @@ clusters_down() {
   for dir in "$RUNNER_TEST_CLUSTERS"/*/; do
     [ -d "$dir" ] && target/debug/devcluster down --dir "${dir%/}" >/dev/null 2>&1
   done
+}
+# Installs a package of Debian's unless its file is there.
+need() {
+  [ -e "$2" ] || { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$1"; }
 }
 cleanup() {
   clusters_down
@@ -43,6 +50,13 @@ layer "argo" cargo test --workspace --test argo
 layer "pods" cargo test --workspace --test pods
 layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
+need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
+layer "outages" cargo test --workspace --test outages -- --nocapture --test-threads=1
+need valgrind /usr/bin/valgrind
+GUNGRAUN_RUNNER=$PWD/target/tools/bin/gungraun-runner
+export GUNGRAUN_RUNNER
+[ -x "$GUNGRAUN_RUNNER" ] || cargo install --quiet --locked --root target/tools gungraun-runner@0.20.0
+layer "instructions" cargo bench --workspace --bench instructions
 
 printf '\nall layers: %s s\n' $((SECONDS - started))
 exit $failed

@@ -1,7 +1,7 @@
 //! What the API server stored of a namespace, from its first revision on, and what must hold of it.
 //!
-//! A history outlives its API server: a watch that cannot go on from where it was is made up for by reading the
-//! namespace as it was at each revision in between. I/O: watches and lists.
+//! A history outlives its API server: a watch that cannot go on from where it was is made up for by reading what
+//! changed as it was at earlier revisions. I/O: watches and lists.
 
 use std::{
     collections::BTreeMap,
@@ -80,8 +80,7 @@ impl History {
 
     /// The revision of the last change.
     pub fn revision(&self) -> Result<u64> {
-        let last = self.versions()?.pop().context("nothing has changed yet")?;
-        Ok(last.object["metadata"]["resourceVersion"].as_str().unwrap_or_default().parse()?)
+        Ok(revision(&self.versions()?.pop().context("nothing has changed yet")?.object))
     }
 
     /// All versions so far. Fails if some were missed.
@@ -148,44 +147,110 @@ impl Recorder {
         });
     }
 
-    /// Reads the namespace as it was at every revision since the last one recorded. One revision changes one object.
+    /// Reads what happened since the last recorded revision: of each object that is different now, one version
+    /// after the other, from the latest back to the one that is known.
     async fn catch_up(&mut self) -> Result<()> {
-        let Ok(now) = self.api.list(&ListParams::default().limit(1)).await else { return Ok(()) };
-        let now: u64 = now.metadata.resource_version.unwrap_or_default().parse()?;
-        let first = self.at.parse::<u64>()? + 1;
-        for revision in first..=now {
-            let exactly = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-            let list = match self.api.list(&exactly).await {
-                Ok(list) => list,
-                Err(kube::Error::Api(status)) if status.code == 410 => {
-                    return Err(kube::Error::Api(status)).context(format!("revision {revision}"));
-                }
-                // Down again: the rest is read later.
-                Err(_) => return Ok(()),
-            };
-            let objects = list.items.into_iter().filter_map(|object| serde_json::to_value(object).ok());
-            self.compare(objects.map(|object| (uid(&object), object)).collect());
-            self.at = revision.to_string();
-        }
+        let Some(missed) = self.missed().await? else { return Ok(()) };
+        let Missed { now, versions } = missed;
+        versions.into_iter().for_each(|(deleted, object)| self.push(deleted, object));
+        self.at = now.to_string();
         Ok(())
     }
 
-    /// Records what is different from the latest versions.
-    fn compare(&self, objects: BTreeMap<String, Value>) {
-        let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
-        let (gone, changed): (Vec<Value>, Vec<Value>) = {
-            let seen = self.seen.borrow();
-            let gone = seen.latest.iter().filter(|(uid, _)| !objects.contains_key(*uid));
-            let gone = gone.map(|(_, object)| object.clone()).collect();
-            let unchanged = |(uid, object): &(String, Value)| {
-                seen.latest.get(uid).is_some_and(|l| version(l) == version(object))
+    /// None if the API server is away again: then it is read later. An object that came and went is not seen; see
+    /// [`super::house::House::children_created`].
+    async fn missed(&self) -> Result<Option<Missed>> {
+        let Ok(list) = self.api.list(&ListParams::default()).await else { return Ok(None) };
+        let now: u64 = list.metadata.resource_version.unwrap_or_default().parse()?;
+        let objects = list.items.into_iter().filter_map(|object| serde_json::to_value(object).ok());
+        let there: BTreeMap<String, Value> = objects.map(|object| (uid(&object), object)).collect();
+        let known = self.seen.borrow().latest.clone();
+        let mut versions = Vec::new();
+        for (uid, object) in &there {
+            let until = known.get(uid).map_or(0, revision);
+            let Some(back) = self.versions_back(object.clone(), until).await? else { return Ok(None) };
+            versions.extend(back.into_iter().map(|object| (false, object)));
+        }
+        for (uid, object) in known.iter().filter(|(uid, _)| !there.contains_key(*uid)) {
+            let Some(last) = self.last_version(uid, object, now).await? else { return Ok(None) };
+            let Some(back) = self.versions_back(last.clone(), revision(object)).await? else {
+                return Ok(None);
             };
-            let changed = objects.into_iter().filter(|object| !unchanged(object)).map(|(_, object)| object);
-            (gone, changed.collect())
-        };
-        gone.into_iter().for_each(|object| self.push(true, object));
-        changed.into_iter().for_each(|object| self.push(false, object));
+            versions.extend(back.into_iter().map(|object| (false, object)));
+            versions.push((true, last));
+        }
+        Ok(Some(Missed { now, versions }))
     }
+
+    /// All versions of an object after that revision up to this one, in order.
+    async fn versions_back(&self, mut object: Value, until: u64) -> Result<Option<Vec<Value>>> {
+        let mut versions = Vec::new();
+        while revision(&object) > until {
+            let before = self.exactly(&object, revision(&object) - 1).await;
+            versions.push(object);
+            match before? {
+                At::There(before) => object = before,
+                At::Absent => break,
+                At::Away => return Ok(None),
+            }
+        }
+        versions.reverse();
+        Ok(Some(versions))
+    }
+
+    /// The last version of an object that is gone now.
+    async fn last_version(&self, uid: &str, known: &Value, now: u64) -> Result<Option<Value>> {
+        let (mut last, mut there, mut gone) = (known.clone(), revision(known), now);
+        while gone - there > 1 {
+            let middle = there.midpoint(gone);
+            match self.exactly(known, middle).await? {
+                At::There(object) if self::uid(&object) == uid => (last, there) = (object, middle),
+                At::There(_) | At::Absent => gone = middle,
+                At::Away => return Ok(None),
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// The object of that name as it was at a revision.
+    async fn exactly(&self, object: &Value, revision: u64) -> Result<At> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let exactly = ListParams::default()
+            .fields(&format!("metadata.name={name}"))
+            .at(&revision.to_string())
+            .matching(VersionMatch::Exact);
+        match self.api.list(&exactly).await {
+            Ok(list) => Ok(match list.items.into_iter().next() {
+                Some(object) => At::There(serde_json::to_value(object)?),
+                None => At::Absent,
+            }),
+            Err(kube::Error::Api(status)) if status.code == 410 => {
+                Err(kube::Error::Api(status)).context(format!("{name} at revision {revision}"))
+            }
+            Err(_) => Ok(At::Away),
+        }
+    }
+}
+
+struct Missed {
+    now: u64,
+    /// Whether it was deleted, and its version.
+    versions: Vec<(bool, Value)>,
+}
+
+/// An object at a revision.
+enum At {
+    There(Value),
+    Absent,
+    /// The API server could not tell.
+    Away,
+}
+
+fn revision(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }
 
 fn uid(object: &Value) -> String {

@@ -43,6 +43,18 @@ impl House {
         Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// How many children the API server let the controller create in a namespace, by its audit log.
+    pub async fn children_created(&self, namespace: &str) -> Result<usize> {
+        let created = |event: &&Value| {
+            is_controllers(event)
+                && event["verb"] == "create"
+                && event["responseStatus"]["code"] == 201
+                && event["objectRef"]["namespace"] == namespace
+                && matches!(event["objectRef"]["resource"].as_str(), Some("jobs" | "workflows"))
+        };
+        Ok(self.audit().await?.iter().filter(created).count())
+    }
+
     /// Invariant I4 over the whole audit log: whatever the controller wrote of a run, it wrote as the run's
     /// ServiceAccount, in its namespace.
     pub async fn check_audit(&self) -> Result<()> {

@@ -66,7 +66,7 @@ fn spawn(launch: &Launch) -> Result<Child> {
         .env("KUBECONFIG", launch.kubeconfig.path())
         .env("RUST_LOG", "warn")
         .envs(launch.environment.iter().map(|(key, value)| (key, value)))
-        .stdout(Stdio::null())
+        .stdout(launch.log.as_deref().map_or_else(|| Ok(Stdio::null()), append)?)
         .stderr(launch.log.as_deref().map_or_else(|| Ok(Stdio::null()), append)?)
         .kill_on_drop(true)
         .spawn()
