@@ -302,3 +302,7 @@ pub fn is_leaving(object: &Value) -> bool {
     )
     .is_ok_and(|t| t.is_some())
 }
+
+#[cfg(test)]
+#[path = "child_tests.rs"]
+mod tests;

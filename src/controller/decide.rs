@@ -420,3 +420,7 @@ fn decide_finished(
 #[cfg(test)]
 #[path = "decide_model/mod.rs"]
 mod model;
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

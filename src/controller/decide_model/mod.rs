@@ -25,6 +25,13 @@ use self::{
     world::{Bounds, Recorded, World},
 };
 
+/// Within bounds that are walked in seconds, so that what is plainly wrong is seen at once.
+#[test]
+fn two_controllers_and_one_fault_come_to_one_end() {
+    let bounds = Bounds { controllers: [2, 0], uids: 2, faults: 1, whims: false };
+    assert!(walk(&bounds) >= 1_000);
+}
+
 #[test]
 fn at_most_one_child_is_ever_released_and_every_execution_finishes() {
     let whims = Bounds { controllers: [2, 0], uids: 3, faults: 1, whims: true };
