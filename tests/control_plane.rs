@@ -29,6 +29,19 @@ fn phase(rex: &RunnerExecution) -> Option<Phase> {
     rex.status.as_ref().and_then(|s| s.phase)
 }
 
+/// The requests to create a Job in the test's namespace, as the API server's audit log tells them.
+fn job_creations(env: &Env) -> Result<Vec<Value>> {
+    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
+    let events = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(events
+        .filter(|e| {
+            e["verb"] == "create"
+                && e["objectRef"]["resource"] == "jobs"
+                && e["objectRef"]["namespace"] == env.namespace.as_str()
+        })
+        .collect())
+}
+
 async fn running(env: &Env, name: &str) -> Result<RunnerExecution> {
     env.until(name, "running", |rex| phase(rex) == Some(Phase::Running)).await
 }
@@ -47,16 +60,7 @@ async fn a_started_job_is_recorded_owned_marked_and_made_by_the_service_account(
     );
     ensure!(job["spec"]["template"]["spec"]["serviceAccountName"] == "deployer", "runs as somebody else");
     let user = format!("system:serviceaccount:{}:deployer", env.namespace);
-    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
-    let creates: Vec<Value> = audit
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|e: &Value| {
-            e["verb"] == "create"
-                && e["objectRef"]["resource"] == "jobs"
-                && e["objectRef"]["namespace"] == env.namespace.as_str()
-        })
-        .collect();
+    let creates = job_creations(&env)?;
     ensure!(
         creates.len() == 1 && creates[0]["impersonatedUser"]["username"] == user.as_str(),
         "made by {creates:#?}"
@@ -123,6 +127,9 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() -> Result<()>
         "not the server's form: {rendered}"
     );
     ensure!(!env.exists("job", "a").await?, "a Job was made");
+    // One that was made and removed again would not be seen otherwise.
+    let dry = |e: &Value| e["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All"));
+    ensure!(job_creations(&env)?.iter().all(dry), "it was not asked for as a dry run");
     Ok(())
 }
 
@@ -144,6 +151,19 @@ async fn a_name_that_is_taken_by_a_foreign_object_fails_and_leaves_it_alone() ->
     let end = env.ends("a", Phase::Failed, Reason::AlreadyExists).await?;
     ensure!(message(&end).contains("spec.context.name"), "{}", message(&end));
     ensure!(env.get("job", "a").await?["metadata"]["uid"] == before, "it was touched");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_executions_that_want_the_same_job_only_the_first_gets_it() -> Result<()> {
+    let env = Env::new(Level::ControlPlane).await?;
+    env.run("first", "job", endless(), |spec| spec["context"]["name"] = json!("a")).await?;
+    running(&env, "first").await?;
+    env.run("second", "job", endless(), |spec| spec["context"]["name"] = json!("a")).await?;
+    let second = env.until("second", "decided", |rex| phase(rex) != Some(Phase::Pending)).await?;
+    let reason = second.status.as_ref().and_then(|s| s.reason);
+    ensure!(reason == Some(Reason::AlreadyExists), "{reason:?}: {}", message(&second));
+    ensure!(phase(&env.executions().get("first").await?) == Some(Phase::Running), "the first was disturbed");
     Ok(())
 }
 
@@ -232,11 +252,16 @@ async fn deleting_a_running_execution_takes_its_job_with_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finished_execution_goes_after_its_time_to_live() -> Result<()> {
+async fn a_finished_execution_goes_after_its_time_to_live_and_takes_its_job_with_it() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
-    env.run("a", "job", json!({"nonsense": true}), |spec| spec["ttlSecondsAfterFinished"] = json!(2)).await?;
-    env.ends("a", Phase::Failed, Reason::InvalidArgs).await?;
-    env.gone("rex", "a").await
+    env.run("a", "job", endless(), |spec| {
+        spec["ttlSecondsAfterFinished"] = json!(2);
+        spec["context"]["timeout"] = json!("1s");
+    })
+    .await?;
+    env.ends("a", Phase::Failed, Reason::TimedOut).await?;
+    env.gone("rex", "a").await?;
+    env.gone("job", "a").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,6 +408,27 @@ async fn a_restarted_controller_goes_on_where_it_was_without_a_write() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_timeout_runs_on_while_no_controller_does() -> Result<()> {
+    let timeout = std::time::Duration::from_secs(8);
+    let mut env = Env::new(Level::ControlPlane).await?;
+    env.run("a", "job", endless(), |spec| spec["context"]["timeout"] = json!("8s")).await?;
+    running(&env, "a").await?;
+    env.released("job", "a").await?;
+    env.stop_controller();
+    // The time itself is what is waited for.
+    tokio::time::sleep(timeout).await;
+    ensure!(phase(&env.executions().get("a").await?) == Some(Phase::Running), "somebody stopped it");
+    env.start_controller(|_| ()).await?;
+    let end = env.ends("a", Phase::Failed, Reason::TimedOut).await?.status.unwrap();
+    let late = end.completion_time.unwrap().0.duration_since(end.deadline.unwrap().0);
+    ensure!(
+        late < k8s_openapi::jiff::SignedDuration::try_from(timeout)?,
+        "it ended {late:?} after its deadline"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully() -> Result<()> {
     let env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -437,17 +483,7 @@ async fn three_controllers_at_once_start_everything_once() -> Result<()> {
     for number in 0..count {
         env.ends(&format!("a{number}"), Phase::Failed, Reason::TimedOut).await?;
     }
-    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
-    let created = audit
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|e| {
-            e["verb"] == "create"
-                && e["objectRef"]["resource"] == "jobs"
-                && e["objectRef"]["namespace"] == env.namespace.as_str()
-        })
-        .filter(|e| e["responseStatus"]["code"] == 201)
-        .count();
+    let created = job_creations(&env)?.iter().filter(|e| e["responseStatus"]["code"] == 201).count();
     ensure!(created == count, "{created} Jobs were made for {count} executions");
     Ok(())
 }
