@@ -266,6 +266,9 @@ pub enum Breach {
     /// A child ran that is not the recorded one.
     #[error("released {released}, recorded {recorded}")]
     NotRecorded { released: String, recorded: String },
+    /// A child ran before the status told of it.
+    #[error("released at revision {released}, recorded only at {recorded}")]
+    Early { released: u64, recorded: u64 },
     /// Something that was told was taken back.
     #[error("{0}")]
     TakenBack(String),
@@ -313,6 +316,15 @@ fn check_one(versions: &[Value], children: &[Value]) -> Result<(), Breach> {
             return Err(Breach::NotRecorded { released: (*one).to_owned(), recorded: recorded.to_string() });
         }
         more => return Err(Breach::Double(format!("{more:?}"))),
+    }
+    // Revisions are the store's own, so they order the writes of any two objects.
+    let released = children.iter().filter(|c| c["spec"]["suspend"] != true).map(revision).min();
+    let tells = |version: &&Value| version["status"]["resources"][0]["uid"] == *recorded;
+    let recorded_at = versions.iter().find(tells).map(revision);
+    if let (Some(released), Some(recorded)) = (released, recorded_at)
+        && released < recorded
+    {
+        return Err(Breach::Early { released, recorded });
     }
     check_order(versions)?;
     let succeeded = last["status"]["phase"] == "Succeeded" && last["status"]["reason"] == "Succeeded";
