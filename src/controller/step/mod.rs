@@ -6,6 +6,8 @@
 mod child;
 mod owner;
 mod rest;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use k8s_openapi::jiff::Timestamp;

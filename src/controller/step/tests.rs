@@ -1,0 +1,121 @@
+//! What goes over the wire where two controllers meet, against an API server that answers by a script.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    controller::{
+        api::Api,
+        events::Events,
+        execution::Execution,
+        memory::Memory,
+        metrics::Metrics,
+        reconcile::{Context, reconcile},
+        triggers::ChildStores,
+    },
+    runners::{Registry, Settings},
+};
+
+/// An API server that gives its answers in turn, whatever it is asked, and keeps that.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<(u16, Value)>>,
+    asked: Mutex<Vec<(String, Value)>>,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = (u16, Value)>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), ..Self::default() })
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        let script = Arc::clone(self);
+        let serve = move |request: Request<Body>| {
+            let script = Arc::clone(&script);
+            async move { Ok::<_, Infallible>(script.answer(request).await) }
+        };
+        Client::new(tower::service_fn(serve), "n")
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let line = format!("{} {}", request.method(), request.uri().path());
+        let body = request.into_body().collect_bytes().await.unwrap();
+        self.asked.lock().unwrap().push((line, serde_json::from_slice(&body).unwrap_or_default()));
+        let (code, answer) = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| (500, json!({})));
+        Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()
+    }
+
+    /// One pass of a controller that has seen nothing but this execution.
+    async fn pass(self: &Arc<Self>, execution: &Value) -> Vec<(String, Value)> {
+        let (api, metrics) = (Api::new(self.client()), Metrics::default());
+        let (events, _) = Events::new(api.clone(), metrics.clone());
+        let cx = Context {
+            api,
+            registry: Registry::built_in(&Settings::default()),
+            children: ChildStores::default(),
+            memory: Memory::default(),
+            events,
+            metrics,
+            start_grace: Duration::from_mins(2),
+            stop: CancellationToken::new(),
+        };
+        let execution: Execution = serde_json::from_str(&execution.to_string()).unwrap();
+        reconcile(Arc::new(execution), Arc::new(cx)).await.unwrap();
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn whoever_loses_the_race_to_record_deletes_its_own_child_and_only_as_it_was_seen() {
+    let mut execution = json!({
+        "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "10", "generation": 1},
+        "spec": {
+            "runner": "job",
+            "context": {"platform": {"serviceAccountName": "s"}},
+            "args": {"image": "busybox:1"},
+        },
+    });
+    let ours = json!({"metadata": {
+        "name": "a", "namespace": "n", "uid": "ours", "resourceVersion": "11",
+        "labels": {"core.projectvoltron.dev/execution-uid": "u", "core.projectvoltron.dev/runner": "job"},
+        "annotations": {"core.projectvoltron.dev/generation": "1"},
+        "ownerReferences": [{"apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "name": "a", "uid": "u", "controller": true}],
+    }});
+    let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "conflict", "reason": "Conflict", "code": 409});
+    let first = execution.clone();
+    execution["metadata"]["resourceVersion"] = json!("12");
+    execution["status"] = json!({"phase": "Running", "reason": "Running", "resources": [
+        {"apiVersion": "batch/v1", "kind": "Job", "namespace": "n", "name": "a", "uid": "another"}]});
+    let written = json!({"metadata": {"resourceVersion": "13", "generation": 1}});
+    let script =
+        Script::new([(201, ours), (409, conflict), (200, execution), (200, json!({})), (200, written)]);
+
+    let asked = script.pass(&first).await;
+
+    let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
+    let (jobs, executions) = (
+        "/apis/batch/v1/namespaces/n/jobs",
+        "/apis/core.projectvoltron.dev/v1alpha1/namespaces/n/runnerexecutions/a",
+    );
+    assert_eq!(
+        lines,
+        [
+            format!("POST {jobs}"),
+            format!("PATCH {executions}/status"),
+            format!("GET {executions}"),
+            format!("DELETE {jobs}/a"),
+            format!("PATCH {executions}/status"),
+        ]
+    );
+    assert_eq!(asked[3].1["preconditions"], json!({"uid": "ours", "resourceVersion": "11"}));
+    assert_eq!(asked[4].1["status"]["reason"], "ResourceLost");
+}
