@@ -9,7 +9,7 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo test reliability cluster-up cluster-down generate lint binary devcluster clean-clusters
+.PHONY: help demo test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,6 +22,11 @@ test: ## Set up real clusters and run every test
 
 reliability: ## The tests of what dies, at full length: model, bad inputs, crash matrix, storms, outages, planted bugs (hours)
 	CRASH_MATRIX=full hack/test.sh "pure" "bad inputs" "crash matrix" "outages" "planted bugs"
+
+planted: ## Plant bugs in a copy of the project, one at a time, and tell which check catches which (an hour)
+	cargo build --quiet --workspace --all-targets
+	$(DEVCLUSTER) build --level argo
+	target/debug/planted
 
 cluster-up: devcluster ## Bring up a cluster: LEVEL=control-plane|argo|pods CLUSTER=.cluster
 	$(DEVCLUSTER) up --dir $(CLUSTER) --level $(LEVEL)

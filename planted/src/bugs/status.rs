@@ -1,0 +1,75 @@
+//! Wrong records and memories.
+
+use super::Bug;
+use crate::check::Check::{BadInputs, Pure};
+
+const ADMIT: &str = "src/controller/admit.rs";
+const ERROR: &str = "src/controller/error.rs";
+const MEMORY: &str = "src/controller/memory.rs";
+const STATUS: &str = "src/controller/status.rs";
+
+pub(super) const BUGS: &[Bug] = &[
+    Bug {
+        name: "a status is written whatever the version is by then",
+        file: STATUS,
+        find: "\"metadata\": { \"resourceVersion\": execution.metadata.resource_version, \"uid\"",
+        replace: "\"metadata\": { \"uid\"",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a refusal on the way forgets why the work is being stopped",
+        file: STATUS,
+        find: "status.reason.unwrap_or(refusal.reason)",
+        replace: "refusal.reason",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a dry run shows arguments that come from a Secret",
+        file: STATUS,
+        find: "if execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty()) {",
+        replace: "if execution.spec.is_err() {",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "each refusal begins its grace anew",
+        file: MEMORY,
+        find: "r.first_refusal.get_or_insert(now);",
+        replace: "r.first_refusal = Some(now);",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what fails is tried again at the same pace for ever",
+        file: MEMORY,
+        find: ".saturating_mul(1 << exponent)",
+        replace: ".saturating_mul(1 << (exponent * 0))",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what the API server refuses for good is tried for ever",
+        file: ERROR,
+        find: "(Reason::Rejected, format!(\"The API server refused it: {told}\"), Patience::None)",
+        replace: "(Reason::Rejected, format!(\"The API server refused it: {told}\"), Patience::Endless)",
+        checks: &[BadInputs],
+    },
+    Bug {
+        name: "an execution may run in another namespace than its own",
+        file: ADMIT,
+        find: "&& namespace != execution.namespace()",
+        replace: "&& namespace.is_empty()",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a ServiceAccount's name may hold a line break, and so another header",
+        file: ADMIT,
+        find: "if !is_dns_subdomain(&platform.service_account_name, 253) {",
+        replace: "if platform.service_account_name.is_empty() {",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "one execution that nests too deep breaks the reading of all",
+        file: "src/controller/execution.rs",
+        find: "if depth(raw.get()) > MAX_DEPTH + 1 {",
+        replace: "if depth(raw.get()) > 1_000_000 {",
+        checks: &[Pure("controller::")],
+    },
+];
