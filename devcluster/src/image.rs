@@ -11,7 +11,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use crate::build::elf::check_static;
 use crate::encoding::sha256;
 
 /// What goes into an image.
@@ -19,7 +18,7 @@ pub(crate) struct Content<'a> {
     /// All names it has, complete ones (see [`full_name`]).
     pub(crate) names: Vec<String>,
     pub(crate) entrypoint: Vec<String>,
-    /// Static binaries: where each lies in the image, where on this machine.
+    /// Binaries, and the libraries that they need: where each lies in the image, where on this machine.
     pub(crate) binaries: Vec<(String, &'a Path)>,
     /// Commands that are links to `/bin/busybox`.
     pub(crate) applets: Vec<String>,
@@ -95,7 +94,6 @@ fn layer(content: &Content<'_>) -> Result<Vec<u8>> {
     )?;
     archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644)?;
     for (path, binary) in &content.binaries {
-        check_static(binary)?;
         let relative =
             path.strip_prefix('/').with_context(|| format!("{path}: an entrypoint is an absolute path"))?;
         ensure!(!relative.split('/').any(|part| part.is_empty() || part == ".."), "{path} is no plain path");

@@ -29,13 +29,27 @@ enum Command {
     Down(Place),
     /// Tell what a cluster's servers are doing; fails unless all run.
     Status(Place),
-    /// Load images of static binaries into a running cluster of level pods.
+    /// Load images of binaries into a running cluster of level pods.
     Load {
         #[command(flatten)]
         place: Place,
-        /// NAME=BINARY; pods name it so, with imagePullPolicy IfNotPresent.
+        /// NAME=BINARY[,BINARY...]; pods name it so, with imagePullPolicy IfNotPresent.
         #[arg(required = true, value_parser = image)]
         images: Vec<Image>,
+    },
+    /// Tell where a program lies that was built.
+    Path {
+        /// Its name, for example helm.
+        program: String,
+    },
+    /// Write an image as an OCI archive.
+    Image {
+        /// The archive.
+        #[arg(long)]
+        output: PathBuf,
+        /// NAME=BINARY[,BINARY...]: the first is its entrypoint.
+        #[arg(value_parser = image)]
+        image: Image,
     },
     /// Build what a level needs, and start nothing.
     Build {
@@ -65,7 +79,7 @@ struct Up {
     /// How much of a cluster; pods need root.
     #[arg(long, value_enum, default_value = "pods")]
     level: Level,
-    /// NAME=BINARY: an image of a static binary; may be given several times.
+    /// NAME=BINARY[,BINARY...]: an image of binaries, the first its entrypoint; may be given several times.
     #[arg(long = "image", value_parser = image)]
     images: Vec<Image>,
     /// Write no audit log.
@@ -96,6 +110,12 @@ async fn run(command: Command) -> Result<ExitCode> {
             Cluster::ensure(&Options { audit: false, images, ..Options::new(place.dir, Level::Pods) })
                 .await?;
         }
+        Command::Path { program } => {
+            let found = Program::named(&program).with_context(|| format!("there is no program {program}"))?;
+            let binaries = tokio::task::spawn_blocking(|| build(Level::Pods)).await??;
+            println!("{}", binaries.path(found).display());
+        }
+        Command::Image { output, image } => image.write(&output)?,
         Command::Build { level } => {
             let binaries = tokio::task::spawn_blocking(move || build(level)).await??;
             println!("kubectl: {}", binaries.path(Program::Kubectl).display());
@@ -136,7 +156,13 @@ fn status(dir: &Path) -> Result<ExitCode> {
 
 fn image(text: &str) -> Result<Image, String> {
     match text.split_once('=') {
-        Some((name, binary)) if !name.is_empty() && !binary.is_empty() => Ok(Image::new(name, binary)),
-        Some(_) | None => Err("write NAME=BINARY, e.g. localhost/tool:dev=target/release/tool".into()),
+        Some((name, binaries)) if !name.is_empty() && !binaries.is_empty() => {
+            let mut binaries = binaries.split(',');
+            let image = Image::new(name, binaries.next().unwrap_or_default());
+            Ok(binaries.fold(image, Image::with))
+        }
+        Some(_) | None => {
+            Err("write NAME=BINARY[,BINARY...], e.g. localhost/tool:dev=target/release/tool".into())
+        }
     }
 }

@@ -49,14 +49,16 @@ impl Options {
     }
 }
 
-/// An image of one static binary, made on this machine since no image registry is asked.
-/// It also holds busybox, so that it has a shell.
+/// An image of one binary, made on this machine since no image registry is asked. It also holds busybox, so that it
+/// has a shell, and the shared libraries that the binary needs, if it is not static.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// As pods name it, e.g. `localhost/runner:dev`. Use `imagePullPolicy: IfNotPresent`.
     pub name: String,
     /// The binary on this machine.
     pub binary: PathBuf,
+    /// Further binaries, each at `/bin/<its file name>`.
+    pub also: Vec<PathBuf>,
     /// The command; its first word is where the binary lies in the image, an absolute path.
     pub entrypoint: Vec<String>,
 }
@@ -66,6 +68,13 @@ impl Image {
     pub fn new(name: impl Into<String>, binary: impl Into<PathBuf>) -> Self {
         let binary = binary.into();
         let file = binary.file_name().map_or_else(|| "program".into(), |f| f.to_string_lossy().into_owned());
-        Self { name: name.into(), binary, entrypoint: vec![format!("/bin/{file}")] }
+        Self { name: name.into(), binary, also: Vec::new(), entrypoint: vec![format!("/bin/{file}")] }
+    }
+
+    /// The same with one more binary.
+    #[must_use]
+    pub fn with(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.also.push(binary.into());
+        self
     }
 }

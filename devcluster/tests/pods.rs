@@ -71,7 +71,8 @@ async fn from_argo_to_pods_to_nothing() {
     let busybox =
         ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()).unwrap();
     let entrypoint = ["/opt/busybox", "echo", "said by an image of our own"].map(String::from).into();
-    let image = Image { name: "localhost/tool:test".into(), binary: busybox.into(), entrypoint };
+    let image =
+        Image { name: "localhost/tool:test".into(), binary: busybox.into(), also: Vec::new(), entrypoint };
     // An extra image comes into a cluster that is already up.
     let options = Options { images: vec![image], ..Options::new(place.dir(), Level::Pods) };
     let cluster = Cluster::ensure(&options).await.unwrap();

@@ -1,4 +1,4 @@
-//! Whether a program is one static binary for Linux: the only kind that runs in an image without libraries.
+//! Whether a program for Linux is static: only such a one runs in an image without libraries.
 
 use std::fs;
 use std::path::Path;
@@ -7,15 +7,18 @@ use anyhow::{Context, Result, ensure};
 
 /// Says what is wrong with a binary that would not run in an image of ours.
 pub(crate) fn check_static(path: &Path) -> Result<()> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let is_dynamic =
-        has_interpreter(&bytes).with_context(|| format!("{} is not a 64-bit ELF binary", path.display()))?;
     ensure!(
-        !is_dynamic,
+        !is_dynamic(path)?,
         "{} needs shared libraries, which its image would not have: link it statically (Rust: a musl target, Go: CGO_ENABLED=0)",
         path.display()
     );
     Ok(())
+}
+
+/// Whether a binary needs shared libraries.
+pub(crate) fn is_dynamic(path: &Path) -> Result<bool> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    has_interpreter(&bytes).with_context(|| format!("{} is not a 64-bit ELF binary", path.display()))
 }
 
 /// Looks for a program header of type PT_INTERP (3) in a little-endian 64-bit ELF file.

@@ -25,7 +25,14 @@ use crate::progress::{self, Step};
 pub struct Binaries {
     kubernetes: PathBuf,
     argo: PathBuf,
+    helm: PathBuf,
+    tofu: PathBuf,
 }
+
+/// The module of OpenTofu.
+const TOFU: &str = "github.com/opentofu/opentofu";
+/// The module of helm.
+const HELM: &str = "helm.sh/helm/v4";
 
 /// A program built from source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub enum Program {
     Kubelet,
     WorkflowController,
     Argoexec,
+    Helm,
+    Tofu,
 }
 
 /// Programs of one Go module. Each family has its own since their dependencies do not unify.
@@ -46,10 +55,12 @@ pub enum Program {
 enum Family {
     Kubernetes,
     Argo,
+    Helm,
+    Tofu,
 }
 
 impl Program {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Etcd,
         Self::KubeApiserver,
         Self::KubeControllerManager,
@@ -58,6 +69,8 @@ impl Program {
         Self::Kubelet,
         Self::WorkflowController,
         Self::Argoexec,
+        Self::Helm,
+        Self::Tofu,
     ];
 
     /// The file's name.
@@ -65,9 +78,16 @@ impl Program {
         self.source().1
     }
 
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.name() == name)
+    }
+
     fn family(self) -> Family {
         match self {
             Self::WorkflowController | Self::Argoexec => Family::Argo,
+            Self::Helm => Family::Helm,
+            Self::Tofu => Family::Tofu,
             Self::Etcd
             | Self::KubeApiserver
             | Self::KubeControllerManager
@@ -84,7 +104,7 @@ impl Program {
                 Level::ControlPlane
             }
             Self::WorkflowController => Level::Argo,
-            Self::KubeScheduler | Self::Kubelet | Self::Argoexec => Level::Pods,
+            Self::KubeScheduler | Self::Kubelet | Self::Argoexec | Self::Helm | Self::Tofu => Level::Pods,
         }
     }
 
@@ -103,6 +123,8 @@ impl Program {
                 (argo::MODULE, "workflow-controller", "/cmd/workflow-controller", "4 min")
             }
             Self::Argoexec => (argo::MODULE, "argoexec", "/cmd/argoexec", "2 min"),
+            Self::Helm => (HELM, "helm", "/cmd/helm", "2 min"),
+            Self::Tofu => (TOFU, "tofu", "/cmd/tofu", "2 min"),
         }
     }
 }
@@ -112,6 +134,8 @@ impl Family {
         match self {
             Self::Kubernetes => "kubernetes",
             Self::Argo => "argo",
+            Self::Helm => "helm",
+            Self::Tofu => "tofu",
         }
     }
 
@@ -124,6 +148,12 @@ impl Family {
             ),
             Self::Argo => {
                 (include_str!("../../servers/argo/go.mod"), include_str!("../../servers/argo/go.sum"))
+            }
+            Self::Helm => {
+                (include_str!("../../servers/helm/go.mod"), include_str!("../../servers/helm/go.sum"))
+            }
+            Self::Tofu => {
+                (include_str!("../../servers/tofu/go.mod"), include_str!("../../servers/tofu/go.sum"))
             }
         }
     }
@@ -145,9 +175,12 @@ impl Family {
                 format!("{stamp}Version={version} {stamp}Major=1 {stamp}Minor={minor} {stamp}TreeState=clean")
             }
             Self::Argo => format!("-X {0}.version={1}", argo::MODULE, self.version(argo::MODULE)?),
+            Self::Helm => format!("-X {HELM}/internal/version.version={}", self.version(HELM)?),
+            // Its version is a file within the module.
+            Self::Tofu => format!("-X {TOFU}/version.dev=no"),
         };
         let vendored = match self {
-            Self::Kubernetes => "-mod=readonly",
+            Self::Kubernetes | Self::Helm | Self::Tofu => "-mod=readonly",
             Self::Argo => "-mod=vendor",
         };
         Ok(vec![vendored.into(), "-trimpath".into(), format!("-ldflags=-s -w {stamp}")])
@@ -157,7 +190,7 @@ impl Family {
     fn folder(self, go_version: &str) -> Result<PathBuf> {
         let (module, sums) = self.module();
         let recipe = match self {
-            Self::Kubernetes => "",
+            Self::Kubernetes | Self::Helm | Self::Tofu => "",
             Self::Argo => argo::RECIPE,
         };
         let input = [module, sums, go_version, &self.flags()?.join("\0"), recipe].join("\0");
@@ -171,6 +204,8 @@ impl Binaries {
         let family = match program.family() {
             Family::Kubernetes => &self.kubernetes,
             Family::Argo => &self.argo,
+            Family::Helm => &self.helm,
+            Family::Tofu => &self.tofu,
         };
         family.join("bin").join(program.name())
     }
@@ -192,8 +227,10 @@ pub fn build(level: Level) -> Result<Binaries> {
     let binaries = Binaries {
         kubernetes: Family::Kubernetes.folder(&go_version)?,
         argo: Family::Argo.folder(&go_version)?,
+        helm: Family::Helm.folder(&go_version)?,
+        tofu: Family::Tofu.folder(&go_version)?,
     };
-    for family in [Family::Kubernetes, Family::Argo] {
+    for family in [Family::Kubernetes, Family::Argo, Family::Helm, Family::Tofu] {
         let lacks = |program: &Program| {
             program.family() == family && program.level() <= level && !binaries.path(*program).exists()
         };
@@ -215,7 +252,7 @@ fn build_one(program: Program, folder: &Path, output: &Path) -> Result<()> {
     let source = folder.join("src");
     write_module(family, &source)?;
     match family {
-        Family::Kubernetes => {}
+        Family::Kubernetes | Family::Helm | Family::Tofu => {}
         Family::Argo => argo::prepare(&source, &folder.join("crds"))?,
     }
     let what = format!("building {name} {}", family.version(module)?);
@@ -262,7 +299,7 @@ fn go(source: &Path) -> Command {
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().with_context(|| match name.as_str() {
-        "go" => "cannot run go: install Go 1.24 or later and put it on the PATH".to_owned(),
+        "go" => "cannot run go: install Go 1.26 or later and put it on the PATH".to_owned(),
         _ => format!("cannot run {name}"),
     })?;
     if !output.status.success() {
