@@ -85,7 +85,8 @@ pub mod conditions {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RunnerExecutionSpec {
-    /// Which runner does the work: `argo-workflow`, `job`, or one that somebody else's controller serves.
+    /// Which runner does the work: `argo-workflow`, `job`, `helm`, `http`,
+    /// `terraform`, or one that somebody else's controller serves.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub runner: String,
 
@@ -93,7 +94,10 @@ pub struct RunnerExecutionSpec {
     pub context: Context,
 
     /// What to run, in the runner's own terms. For `argo-workflow`: `workflow`, a WorkflowSpec. For `job`: a
-    /// JobSpec, or just `image`, `command`, `args` and `env`.
+    /// JobSpec, or just `image`, `command`, `args` and `env`; with `input`, what the containers find as `args` in the
+    /// file at RUNNER_INPUT_PATH. For `helm`: `command`, `chart` and `values`. For
+    /// `http`: `method`, `url` and what to make of the answer. For `terraform`: `command`, `module` and
+    /// `variables`.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     #[schemars(schema_with = "any_object")]
     pub args: Value,
@@ -272,9 +276,23 @@ pub struct RunnerExecutionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub output: Option<Value>,
+    /// Where to find what the work gave back, if that is secret or too large for the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_ref: Option<OutputRef>,
     /// The result of a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<DryRunResult>,
+}
+
+/// A Secret of the execution's namespace with the outputs, each under a key of its own.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OutputRef {
+    /// The Secret's name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// What the outputs were when they were written: `sha256:` and the digest of their JSON.
+    #[schemars(length(max = 80))]
+    pub digest: String,
 }
 
 /// The result of a dry run.

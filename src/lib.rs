@@ -11,11 +11,13 @@
 //! - [`crd`]: the object. [`reason`]: the words its status uses.
 //! - [`controller`]: the lifecycle, which all runners share; start reading at [`controller::decide`].
 //! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
+//! - [`exec`]: what happens within the pods of those runners that work in one.
 //! - [`logging`]: how the process logs.
 
 pub mod controller;
 pub mod crd;
 pub mod duration;
+pub mod exec;
 pub mod logging;
 pub mod message;
 pub mod reason;

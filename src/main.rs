@@ -6,7 +6,9 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time:
 use clap::{Parser, Subcommand};
 use runner_controller::{
     controller::{self, Options},
-    crd, duration, logging,
+    crd, duration,
+    exec::{self, Tool},
+    logging,
     runners::{Registry, Settings, job::Job},
 };
 use serde_json::Value;
@@ -27,6 +29,11 @@ enum Command {
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
+    /// Do the work of a runner within its pod; started by a Job that the controller made.
+    Exec {
+        /// What to work with.
+        tool: Tool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -49,6 +56,9 @@ struct Run {
     /// A YAML file with a pod spec: defaults for every pod that a runner makes.
     #[arg(long, env = "RUNNER_POD_DEFAULTS")]
     pod_defaults: Option<PathBuf>,
+    /// The image with this program that helm, http and terraform pods run, as their nodes know it; without it they are not served.
+    #[arg(long, env = "RUNNER_EXEC_IMAGE")]
+    exec_image: Option<String>,
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
@@ -60,6 +70,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => run(settings).await,
         Command::Crd => print_crd(),
+        Command::Exec { tool } => return exec::run(tool).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,7 +94,7 @@ async fn run(settings: Run) -> Result<(), Box<dyn Error>> {
     let client = kube::Client::try_from(config)?;
     let pod_defaults = read_pod_defaults(settings.pod_defaults.as_deref())?;
     Job::check_pod_defaults(&pod_defaults)?;
-    let registry = Registry::built_in(&Settings { pod_defaults });
+    let registry = Registry::built_in(&Settings { pod_defaults, exec_image: settings.exec_image });
     let options = Options {
         namespace: settings.namespace,
         concurrency: settings.concurrency,

@@ -73,6 +73,16 @@ reasons! {
     /// `spec.cancel` was set, or the execution was deleted, and the work was stopped.
     Cancelled,
 
+    /// Helm could not do what it was to do; the message has its words.
+    HelmFailed,
+    /// Somebody else works on the release, or may.
+    ReleaseInUse,
+    /// OpenTofu could not do what it was to do; the message has its words.
+    TerraformFailed,
+    /// Somebody else works on the state, or may.
+    StateInUse,
+    /// A request of the runner `http` was not answered as it must be.
+    RequestFailed,
     /// The Workflow ended as Failed.
     WorkflowFailed,
     /// The Workflow ended as Error: Argo could not run it.

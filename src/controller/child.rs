@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{
     crd::{EXECUTION_UID_LABEL, GROUP},
-    runners::{Glance, Glimpse, Registry, Rendered, Runner, args::merge},
+    message::cut,
+    runners::{Glance, Glimpse, Registry, Rendered, Runner, args::merge, report},
 };
 
 /// Names the runner; it tells runners apart that share a kind.
@@ -40,7 +41,7 @@ const HELD_BACK_ANNOTATION: &str = "core.projectvoltron.dev/held-back";
 /// The whole manifest of an execution's child: suspended, owned by the execution, and marked.
 pub fn manifest(execution: &Execution, runner: &dyn Runner, rendered: Rendered) -> Value {
     let kind = runner.child();
-    let Rendered { mut spec, mut labels, mut annotations, held_back, keep_suspended } = rendered;
+    let Rendered { mut spec, mut labels, mut annotations, held_back, keep_suspended, input: _ } = rendered;
     spec.insert("suspend".into(), Value::Bool(true));
     labels.insert(EXECUTION_UID_LABEL.into(), execution.uid().into());
     labels.insert(RUNNER_LABEL.into(), runner.name().into());
@@ -60,17 +61,22 @@ pub fn manifest(execution: &Execution, runner: &dyn Runner, rendered: Rendered) 
             "namespace": execution.namespace(),
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [{
-                "apiVersion": format!("{GROUP}/v1alpha1"),
-                "kind": "RunnerExecution",
-                "name": execution.name(),
-                "uid": execution.uid(),
-                "controller": true,
-                // Asking for it would need a right on the execution that the ServiceAccount need not have.
-                "blockOwnerDeletion": false,
-            }],
+            "ownerReferences": [owner(execution.name(), execution.uid())],
         },
         "spec": spec,
+    })
+}
+
+/// The execution of that name, as the owner of what is made for it.
+pub fn owner(name: &str, uid: &str) -> Value {
+    json!({
+        "apiVersion": format!("{GROUP}/v1alpha1"),
+        "kind": "RunnerExecution",
+        "name": name,
+        "uid": uid,
+        "controller": true,
+        // Asking for it would need a right on the execution that the ServiceAccount need not have.
+        "blockOwnerDeletion": false,
     })
 }
 
@@ -184,6 +190,8 @@ pub struct Entry {
     pub deleting: bool,
     /// What a glimpse of it tells.
     pub glance: Glance,
+    /// How far it is, where it tells that by an annotation.
+    pub progress: Option<String>,
 }
 
 impl Entry {
@@ -213,6 +221,7 @@ impl Entry {
             held_back: annotations.contains_key(HELD_BACK_ANNOTATION),
             deleting: meta.deletion_timestamp.is_some(),
             glance: runner.glance(&Glimpse { labels, status }),
+            progress: annotations.get(report::PROGRESS).map(|told| cut(told, 32)),
         })
     }
 

@@ -66,8 +66,8 @@ pub fn refusal(error: &CallError, attempt: Attempt<'_>) -> Option<Refusal> {
         403 => (
             Reason::Forbidden,
             format!(
-                "ServiceAccount {service_account} may not {verb} {}.{} in namespace {namespace}; grant it that by a Role and a RoleBinding. The API server says: {told}",
-                kind.plural, kind.group
+                "ServiceAccount {service_account} may not {verb} {} in namespace {namespace}; grant it that by a Role and a RoleBinding. The API server says: {told}",
+                resource(kind)
             ),
             Patience::Until(patience_ends),
         ),
@@ -85,6 +85,12 @@ pub fn refusal(error: &CallError, attempt: Attempt<'_>) -> Option<Refusal> {
         _ => return None,
     };
     Some(Refusal { reason, message, patience })
+}
+
+/// A kind as RBAC names it: `jobs.batch`, or `secrets`.
+pub fn resource(kind: &ApiResource) -> String {
+    let dot = if kind.group.is_empty() { "" } else { "." };
+    format!("{}{dot}{}", kind.plural, kind.group)
 }
 
 /// What a refusal says without repeating anything that was sent: for arguments that come from a Secret.

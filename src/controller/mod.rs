@@ -9,6 +9,7 @@
 //! | why something is tried again | [`error`], [`memory`] |
 //! | what wakes a pass | [`triggers`] |
 //! | with whose rights a request is made | [`impersonate`] |
+//! | how arguments get into a pod | `input` |
 
 use std::{
     net::SocketAddr,
@@ -41,6 +42,7 @@ pub mod events;
 pub mod execution;
 pub mod http;
 pub mod impersonate;
+mod input;
 pub mod memory;
 pub mod metrics;
 pub mod reconcile;

@@ -161,7 +161,8 @@ impl<'a> Pass<'a> {
             suspend: spec.is_some_and(|s| s.suspend),
             cancel: spec.is_some_and(|s| s.cancel),
             deleting: execution.metadata.deletion_timestamp.is_some(),
-            dry_run: spec.is_some_and(|s| s.context.dry_run),
+            dry_run: spec.is_some_and(|s| s.context.dry_run)
+                && !self.plan.as_ref().is_ok_and(|plan| plan.runner.rehearses()),
             owner_missing: owner.is_some_and(|owner| {
                 !execution.metadata.owner_references.iter().flatten().any(|o| o.uid == owner.uid)
             }),
@@ -193,7 +194,8 @@ impl<'a> Pass<'a> {
             (Stage::Started { child, .. }, Some(entry)) if entry.uid == *child && !entry.deleting => {
                 self.cx.memory.found(execution.uid());
                 let mut seen = entry.seen(&execution);
-                seen.look_due = self.cx.memory.look_due(execution.uid(), entry.glance, now);
+                let news = entry.progress.is_some() && entry.progress != execution.status.progress;
+                seen.look_due = self.cx.memory.look_due(execution.uid(), entry.glance, now) || news;
                 Glimpsed::Seen(Seen::Child(seen))
             }
             (Stage::Started { .. }, _) => {

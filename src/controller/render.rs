@@ -1,4 +1,4 @@
-//! From an execution to its child's manifest: arguments from Secrets are read (the only I/O here, as the
+//! From an execution to its child's manifest, and to that of its input: arguments from Secrets are read (the only I/O here, as the
 //! ServiceAccount) and merged over the others, then the runner renders.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use super::{
     decide::{Patience, Refusal},
     error::Error,
     execution::Execution,
+    input,
     step::identity,
 };
 use crate::{
@@ -25,25 +26,42 @@ use crate::{
 /// The limit of what one Secret key may hold, in bytes.
 const MAX_SECRET: usize = 256 * 1024;
 
-/// The manifest, or why there is none.
-pub(super) async fn manifest(
+/// What an execution is rendered to.
+pub(super) struct Made {
+    /// The child's manifest.
+    pub(super) child: Value,
+    /// The manifest of the Secret that must be there before the child's pods are.
+    pub(super) input: Option<Value>,
+}
+
+/// The manifests, or why there are none.
+pub(super) async fn manifests(
     api: &Api,
     execution: &Arc<Execution>,
     plan: &Plan,
     patience_ends: Timestamp,
-) -> Result<Result<Value, Refusal>, Error> {
+) -> Result<Result<Made, Refusal>, Error> {
     let args = match arguments(api, execution, plan, patience_ends).await? {
         Ok(args) => args,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let spec = execution.spec.as_ref().ok();
     let run = Run {
         name: execution.child_name(),
+        execution: execution.name(),
+        uid: execution.uid(),
         namespace: execution.namespace(),
         service_account: &plan.service_account,
         args: &args,
+        secret_args: spec.is_some_and(|spec| !spec.args_from.is_empty()),
+        input_secret: &input::name(execution),
+        dry_run: spec.is_some_and(|spec| spec.context.dry_run),
     };
     Ok(match plan.runner.render(&run) {
-        Ok(rendered) => Ok(child::manifest(execution, plan.runner.as_ref(), rendered)),
+        Ok(mut rendered) => {
+            let input = rendered.input.take().map(|args| input::manifest(execution, &args));
+            Ok(Made { child: child::manifest(execution, plan.runner.as_ref(), rendered), input })
+        }
         Err(rejection) => Err(Refusal {
             reason: Reason::InvalidArgs,
             message: rejection.to_string(),

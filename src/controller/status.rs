@@ -20,7 +20,7 @@ use crate::{
     crd::{DryRunResult, Phase, ResourceRef, RunnerExecutionStatus, conditions},
     message::{self, cut},
     reason::Reason,
-    runners::Observation,
+    runners::{Observation, Output},
 };
 
 /// An output's limit in bytes of JSON: etcd and every watcher carry it along.
@@ -159,15 +159,24 @@ pub fn finished(
         .first()
         .map_or_else(|| execution.child_name().to_owned(), |c| format!("{} {}", c.kind, c.name));
     let (phase, reason, message) = match ending {
+        // A dry run that took a child: what the child tells is what it would do.
+        Ending::Observed(Observation::Succeeded { output, message, .. })
+            if execution.spec.as_ref().is_ok_and(|spec| spec.context.dry_run) =>
+        {
+            let plan = match output {
+                Some(Output::Inline(plan)) => Some(plan),
+                Some(Output::Secret(_)) | None => None,
+            };
+            let (rendered, told) = shown(execution, plan, "It can be done");
+            status.dry_run = rendered.map(|rendered| DryRunResult { rendered: Some(rendered) });
+            (Phase::Succeeded, Reason::DryRunSucceeded, format!("{message} {told}").trim().to_owned())
+        }
         Ending::Observed(Observation::Succeeded { progress, output, message }) => {
             status.progress = progress.map(|p| cut(&p, 32)).or(status.progress);
-            let too_large = output.as_ref().is_some_and(|o| o.to_string().len() > MAX_OUTPUT);
-            status.output = output.filter(|_| !too_large);
-            let message = if too_large {
-                format!(
-                    "{message} Its output is larger than {} KiB; read it from {child}.",
-                    MAX_OUTPUT / 1024
-                )
+            let left_out = give_back(&mut status, output);
+            let message = if left_out {
+                let limit = MAX_OUTPUT / 1024;
+                format!("{message} Its output is larger than {limit} KiB; read it from {child}.")
             } else {
                 message
             };
@@ -195,7 +204,7 @@ pub fn finished(
             format!("{child} failed, and was deleted before its message could be read."),
         ),
         Ending::DryRunSucceeded => {
-            let (rendered, message) = shown(execution, rendered);
+            let (rendered, message) = shown(execution, rendered, "The API server would accept it");
             status.dry_run = rendered.map(|r| DryRunResult { rendered: Some(r) });
             status.start_time = Some(Time(now));
             (Phase::Succeeded, Reason::DryRunSucceeded, message)
@@ -231,20 +240,30 @@ pub fn finished(
     status
 }
 
+/// Sets the output; tells whether it was too large.
+fn give_back(status: &mut RunnerExecutionStatus, output: Option<Output>) -> bool {
+    match output {
+        Some(Output::Inline(value)) if value.to_string().len() > MAX_OUTPUT => return true,
+        Some(Output::Inline(value)) => status.output = Some(value),
+        Some(Output::Secret(reference)) => status.output_ref = Some(reference),
+        None => {}
+    }
+    false
+}
+
 /// What a dry run shows, and how it says so.
-fn shown(execution: &Execution, rendered: Option<Value>) -> (Option<Value>, String) {
-    let accepted = "The API server would accept it";
+fn shown(execution: &Execution, rendered: Option<Value>, accepted: &str) -> (Option<Value>, String) {
     if execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty()) {
         return (
             None,
-            format!("{accepted}; what it would store is not shown, since arguments come from a Secret."),
+            format!("{accepted}; what would be made is not shown, since arguments come from a Secret."),
         );
     }
     match rendered {
         Some(rendered) if rendered.to_string().len() <= MAX_RENDERED => {
             (Some(rendered), format!("{accepted}; see status.dryRun.rendered."))
         }
-        Some(_) | None => (None, format!("{accepted}; what it would store is too large to be shown.")),
+        Some(_) | None => (None, format!("{accepted}; what would be made is too large to be shown.")),
     }
 }
 

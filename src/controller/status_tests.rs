@@ -38,7 +38,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         ("\\PC{0,2000}", 0..40_000_usize).prop_map(|(message, size)| Ending::Observed(
             Observation::Succeeded {
                 progress: Some("1/1".into()),
-                output: Some(json!({"a": "x".repeat(size)})),
+                output: Some(Output::Inline(json!({"a": "x".repeat(size)}))),
                 message,
             }
         )),

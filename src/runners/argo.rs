@@ -73,10 +73,9 @@ impl Runner for ArgoWorkflow {
         let time_to_live = spec.remove("ttlStrategy").filter(|value| !value.is_null());
         Ok(Rendered {
             spec,
-            labels: std::collections::BTreeMap::new(),
-            annotations: std::collections::BTreeMap::new(),
             held_back: time_to_live.map(|value| json!({"spec": {"ttlStrategy": value}})),
             keep_suspended,
+            ..Rendered::default()
         })
     }
 

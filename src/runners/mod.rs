@@ -15,12 +15,18 @@ use k8s_openapi::{
 use kube::core::ApiResource;
 use serde_json::{Map, Value};
 
-use crate::reason::Reason;
+use crate::{crd::OutputRef, reason::Reason};
 
 pub mod argo;
 pub mod args;
+mod exec;
+pub mod helm;
+pub mod http;
+pub mod input;
 pub mod job;
 pub mod pods;
+pub mod report;
+pub mod terraform;
 
 /// One kind of action. Implement this, add it to a [`Registry`], and the controller does the rest.
 ///
@@ -43,6 +49,12 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Reads what the watch shows of the child. Called on every watch event; must be cheap.
     fn glance(&self, child: &Glimpse<'_>) -> Glance;
+
+    /// Whether a dry run takes a child too, which then changes nothing: for tools that alone know what they would
+    /// do. Otherwise a dry run asks the API server whether it would take the child, and makes none.
+    fn rehearses(&self) -> bool {
+        false
+    }
 
     /// Whether [`Evidence::pods`] and [`Evidence::events`] help [`Runner::interpret`] to explain a child.
     fn wants_pods(&self) -> bool {
@@ -77,16 +89,44 @@ pub enum View {
 pub struct Run<'a> {
     /// `context.name`: the child's name.
     pub name: &'a str,
+    /// The name of the execution.
+    pub execution: &'a str,
+    /// The uid of the execution.
+    pub uid: &'a str,
     /// The execution's namespace; the child goes there too.
     pub namespace: &'a str,
     /// The ServiceAccount everything is created and run as.
     pub service_account: &'a str,
     /// `spec.args`, with `spec.argsFrom` merged over it. Never log it.
     pub args: &'a Value,
+    /// Some of the arguments come from Secrets.
+    pub secret_args: bool,
+    /// The name of the Secret that the input file will be in, if [`Rendered::input`] asks for one.
+    pub input_secret: &'a str,
+    /// `context.dryRun`; of interest only where dry runs are [rehearsed](Runner::rehearses).
+    pub dry_run: bool,
+}
+
+#[cfg(test)]
+impl<'a> Run<'a> {
+    /// One with these arguments.
+    pub(crate) fn example(args: &'a Value) -> Self {
+        Run {
+            name: "install",
+            execution: "install-jira",
+            uid: "3826a747-cfac-49c7-a81e-1d48cc23096f",
+            namespace: "team-a",
+            service_account: "deployer",
+            args,
+            secret_args: false,
+            input_secret: "install-input",
+            dry_run: false,
+        }
+    }
 }
 
 /// The content of the child. Name, namespace, owner and `spec.suspend` are the controller's to set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rendered {
     /// The child's `spec`.
     pub spec: Map<String, Value>,
@@ -99,6 +139,9 @@ pub struct Rendered {
     pub held_back: Option<Value>,
     /// The user's own arguments ask for a suspended child: never release it, somebody else will.
     pub keep_suspended: bool,
+    /// The `args` of an input file that the child's containers read: the controller puts it into the Secret
+    /// [`Run::input_secret`] before it creates the child. See [`input`].
+    pub input: Option<Value>,
 }
 
 /// Arguments that cannot be run, in words for the person who wrote them.
@@ -187,8 +230,8 @@ pub enum Observation {
     Succeeded {
         /// Steps done and steps in all.
         progress: Option<String>,
-        /// What it gives back: small and not secret.
-        output: Option<Value>,
+        /// What it gives back.
+        output: Option<Output>,
         /// One sentence, may be empty.
         message: String,
     },
@@ -201,6 +244,15 @@ pub enum Observation {
         /// Steps done and steps in all.
         progress: Option<String>,
     },
+}
+
+/// What a run gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Itself: small and not secret.
+    Inline(Value),
+    /// In a Secret.
+    Secret(OutputRef),
 }
 
 /// Why a child is stopped.
@@ -226,7 +278,14 @@ impl Registry {
 
     /// The runners of this project.
     pub fn built_in(settings: &Settings) -> Self {
-        Self::new().with(argo::ArgoWorkflow).with(job::Job::new(settings.pod_defaults.clone()))
+        let runners = Self::new().with(argo::ArgoWorkflow).with(job::Job::new(settings.pod_defaults.clone()));
+        match &settings.exec_image {
+            Some(image) => runners
+                .with(helm::runner(image, &settings.pod_defaults))
+                .with(http::runner(image, &settings.pod_defaults))
+                .with(terraform::runner(image, &settings.pod_defaults)),
+            None => runners,
+        }
     }
 
     /// Adds a runner; one of the same name is replaced.
@@ -258,6 +317,10 @@ pub struct Settings {
     /// A pod spec whose fields are defaults for every pod that a runner makes: node selectors, tolerations,
     /// host networking. What the user wrote wins. An object, or null for none.
     pub pod_defaults: Value,
+    /// The image with this program, for the runners that work in a pod of their own ([`helm`], [`http`],
+    /// [`terraform`]); without it they
+    /// are not served.
+    pub exec_image: Option<String>,
 }
 
 /// How long a child may wait for something of the cluster's before the run fails, unless the operator says otherwise.

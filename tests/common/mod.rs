@@ -38,6 +38,9 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// The image that pods of this project run in the tests; a cluster has it where a test puts it there.
+pub const EXEC_IMAGE: &str = "localhost/runner-controller:test";
+
 /// A namespace of a real cluster, with a ServiceAccount `deployer` that may do what runs need.
 pub struct Env {
     pub cluster: &'static Cluster,
@@ -209,7 +212,9 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
             controller::Options { namespace: Some(self.namespace.clone()), ..controller::Options::default() };
         change(&mut options);
         let stop = CancellationToken::new();
-        let registry = Registry::built_in(&Settings { pod_defaults: json!({"hostNetwork": true}) });
+        let settings =
+            Settings { pod_defaults: json!({"hostNetwork": true}), exec_image: Some(EXEC_IMAGE.to_owned()) };
+        let registry = Registry::built_in(&settings);
         tokio::spawn(controller::run(
             Client::try_from(controller_config(self.cluster).await?)?,
             registry,

@@ -24,14 +24,19 @@ use crate::{
 
 impl Pass<'_> {
     pub(super) async fn create(&mut self, plan: &Plan) -> Result<Next, Error> {
-        let manifest =
-            match render::manifest(&self.cx.api, &self.execution, plan, self.patience_ends()).await? {
-                Ok(manifest) => manifest,
-                Err(refusal) => return Ok(Next::Again(Seen::Refused(refusal))),
-            };
+        let made = match render::manifests(&self.cx.api, &self.execution, plan, self.patience_ends()).await? {
+            Ok(made) => made,
+            Err(refusal) => return Ok(Next::Again(Seen::Refused(refusal))),
+        };
+        if let Some(input) = &made.input
+            && let Some(next) = self.provide_input(plan, input).await?
+        {
+            return Ok(next);
+        }
         let kind = plan.runner.child();
         let execution = Arc::clone(&self.execution);
-        match self.cx.api.create(&kind, identity(&execution, plan), execution.namespace(), &manifest).await {
+        match self.cx.api.create(&kind, identity(&execution, plan), execution.namespace(), &made.child).await
+        {
             Ok(meta) => {
                 Ok(Next::Again(self.take_child(&meta, &Value::Null, plan).map_or(Seen::Foreign, Seen::Child)))
             }
@@ -86,11 +91,10 @@ impl Pass<'_> {
     }
 
     pub(super) async fn dry_run(&mut self, plan: &Plan) -> Result<Next, Error> {
-        let manifest =
-            match render::manifest(&self.cx.api, &self.execution, plan, self.patience_ends()).await? {
-                Ok(manifest) => manifest,
-                Err(refusal) => return Ok(Next::Again(Seen::Refused(refusal))),
-            };
+        let made = match render::manifests(&self.cx.api, &self.execution, plan, self.patience_ends()).await? {
+            Ok(made) => made,
+            Err(refusal) => return Ok(Next::Again(Seen::Refused(refusal))),
+        };
         let result = self
             .cx
             .api
@@ -98,7 +102,7 @@ impl Pass<'_> {
                 &plan.runner.child(),
                 identity(&self.execution, plan),
                 self.execution.namespace(),
-                &manifest,
+                &made.child,
             )
             .await;
         match result {

@@ -1,9 +1,10 @@
 //! Carrying out one step of the decision: one effect, and what it showed. All I/O of a pass goes through here.
 //!
-//! [`child`] what is done to a child; [`owner`] the check of the owner; [`write`] how a status gets written, and
+//! [`child`] what is done to a child; [`input`] what its pods read; [`owner`] the check of the owner; [`write`] how a status gets written, and
 //! what refused calls mean; [`rest`] when the next pass is due.
 
 mod child;
+mod input;
 mod owner;
 mod rest;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use kube::core::ApiResource;
 
 use crate::{
     controller::{
@@ -32,7 +33,7 @@ pub(super) enum Written {
 }
 
 impl Pass<'_> {
-    /// A refused call: what it means, or the error if it only says to try again.
+    /// A refused call about the child: what it means, or the error if it only says to try again.
     pub(super) async fn refused(
         &mut self,
         error: CallError,
@@ -40,11 +41,22 @@ impl Pass<'_> {
         doing: &'static str,
         plan: &Plan,
     ) -> Result<Next, Error> {
+        self.refused_of(&plan.runner.child(), error, verb, doing, plan).await
+    }
+
+    /// The same about an object of another kind.
+    pub(super) async fn refused_of(
+        &mut self,
+        kind: &ApiResource,
+        error: CallError,
+        verb: &'static str,
+        doing: &'static str,
+        plan: &Plan,
+    ) -> Result<Next, Error> {
         let (namespace, account) = (self.execution.namespace().to_owned(), plan.service_account.clone());
-        let kind = plan.runner.child();
         let attempt = Attempt {
             verb,
-            kind: &kind,
+            kind,
             service_account: &account,
             namespace: &namespace,
             patience_ends: self.patience_ends(),
@@ -61,8 +73,8 @@ impl Pass<'_> {
         {
             refusal.reason = Reason::ServiceAccountNotFound;
             refusal.message = format!(
-                "ServiceAccount {account} does not exist in namespace {namespace}; create it, with the right to create, patch and delete {}.{}.",
-                kind.plural, kind.group
+                "ServiceAccount {account} does not exist in namespace {namespace}; create it, with the right to create, patch and delete {}.",
+                error::resource(&plan.runner.child())
             );
         }
         Ok(Next::Again(Seen::Refused(refusal)))

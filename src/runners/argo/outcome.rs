@@ -7,7 +7,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use serde_json::{Map, Value};
 
 use super::{
-    super::Observation,
+    super::{Observation, Output},
     document::{Echo, get, items, text},
     nodes::{Node, Nodes},
 };
@@ -25,7 +25,7 @@ pub(super) fn interpret(workflow: &Value) -> Observation {
     match text(status, "phase") {
         Some("Succeeded") => Observation::Succeeded {
             progress,
-            output: output(status),
+            output: output(status).map(Output::Inline),
             message: cut(text(status, "message").unwrap_or_default(), message::MAX),
         },
         Some("Failed") => failed(Reason::WorkflowFailed, workflow, nodes, progress),

@@ -21,7 +21,7 @@ mod validation;
 const ACCOUNT: &str = "runs-as";
 
 fn render(args: &Value) -> Result<Rendered, Rejection> {
-    ArgoWorkflow.render(&Run { name: "install", namespace: "team-a", service_account: ACCOUNT, args })
+    ArgoWorkflow.render(&Run { service_account: ACCOUNT, ..Run::example(args) })
 }
 
 /// The problems with a WorkflowSpec, as `path: sentence`.

@@ -1,7 +1,10 @@
 //! From arguments to a JobSpec.
 //!
 //! Input: `spec.args` in one of two forms, and the operator's defaults. Output: the Job's spec, or what is wrong
-//! with the arguments. Pure. What the user wrote is kept as it is, but for the fields named at [`render`].
+//! with the arguments. Pure. What the user wrote is kept as it is, but for the fields named at [`render`]. In either
+//! form, `input` is what the containers find as `args` in the file at RUNNER_INPUT_PATH.
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
@@ -9,10 +12,12 @@ use super::{
     shape::{CONTAINER, JOB_SPEC, POD_DEFAULTS},
     validate, words,
 };
-use crate::runners::{Problem, Rejection, Rendered, Run, args::merge};
+use crate::runners::{Problem, Rejection, Rendered, Run, args::merge, input};
 
 /// Where the arguments are.
 const ROOT: &str = "spec.args";
+/// The field beside either form with what goes into the containers' input file.
+const INPUT: &str = "input";
 /// What the short form knows: the fields of a container that most actions need.
 const SHORT: [&str; 7] = ["image", "command", "args", "env", "envFrom", "resources", "workingDir"];
 
@@ -26,12 +31,16 @@ const SHORT: [&str; 7] = ["image", "command", "args", "env", "envFrom", "resourc
 /// - `podReplacementPolicy: Failed`: no second pod while the first may still do something. The API server takes
 ///   it since 1.29 (GA in 1.34), and with a podFailurePolicy it is the only value allowed.
 pub(super) fn render(run: &Run<'_>, pod_defaults: &Value) -> Result<Rendered, Rejection> {
-    let mut spec = spec_of(run.args)?;
+    let (args, input) = split_input(run.args)?;
+    let mut spec = spec_of(&args)?;
     let keep_suspended = spec.remove("suspend") == Some(Value::Bool(true));
     let ttl = spec.remove("ttlSecondsAfterFinished").filter(|ttl| !ttl.is_null());
     if let Some(pod) = spec.get_mut("template").and_then(|template| template.get_mut("spec")) {
         let written = std::mem::replace(pod, json!({}));
         *pod = pod_spec(pod_defaults, written, run.service_account);
+        if let Some(pod) = pod.as_object_mut().filter(|_| input.is_some()) {
+            input::mount(pod, run.input_secret);
+        }
     }
     let once = spec.get("template").and_then(|template| template.pointer("/spec/restartPolicy"))
         == Some(&Value::from("Never"))
@@ -42,11 +51,30 @@ pub(super) fn render(run: &Run<'_>, pod_defaults: &Value) -> Result<Rendered, Re
     set_if_absent(&mut spec, "podReplacementPolicy", Value::from("Failed"));
     Ok(Rendered {
         spec,
-        labels: std::collections::BTreeMap::new(),
-        annotations: std::collections::BTreeMap::new(),
         held_back: ttl.map(|ttl| json!({"spec": {"ttlSecondsAfterFinished": ttl}})),
         keep_suspended,
+        input,
+        ..Rendered::default()
     })
+}
+
+/// The arguments without `input`, and that: what the containers find as `args` in their input file.
+fn split_input(args: &Value) -> Result<(Cow<'_, Value>, Option<Value>), Rejection> {
+    match args.get(INPUT) {
+        None => Ok((Cow::Borrowed(args), None)),
+        Some(input @ Value::Object(_)) => {
+            let mut rest = args.clone();
+            rest.as_object_mut().and_then(|rest| rest.remove(INPUT));
+            Ok((Cow::Owned(rest), Some(input.clone())))
+        }
+        Some(other) => Err(Rejection::new(
+            format!("{ROOT}.{INPUT}"),
+            format!(
+                "must be an object, not {}: what the containers find as `args` at RUNNER_INPUT_PATH",
+                words::kind(other)
+            ),
+        )),
+    }
 }
 
 /// The operator's defaults, the user's pod over them, and the ServiceAccount over both.

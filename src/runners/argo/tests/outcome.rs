@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::ArgoWorkflow;
 use crate::{
     reason::Reason,
-    runners::{Evidence, Observation, Runner as _},
+    runners::{Evidence, Observation, Output, Runner as _},
 };
 
 fn recorded(name: &str) -> Value {
@@ -68,7 +68,7 @@ fn a_succeeded_workflow_gives_back_its_global_outputs() {
     child["status"]["outputs"] = json!({"artifacts": [{"name": "a"}], "parameters": [
         {"name": "url", "value": "https://jira"}, {"name": "count", "value": 3}, {"name": "none"}, {"value": "nameless"}]});
     let Observation::Succeeded { output, .. } = interpret(child) else { panic!("not succeeded") };
-    assert_eq!(output, Some(json!({"url": "https://jira", "count": "3"})));
+    assert_eq!(output, Some(Output::Inline(json!({"url": "https://jira", "count": "3"}))));
 }
 
 /// A Workflow of one `steps` template, with the nodes that matter.

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 use crate::runners::{Rejection, Rendered, Run, Runner, job::Job};
 
 pub(super) fn render(pod_defaults: Value, args: &Value) -> Result<Rendered, Rejection> {
-    let run = Run { name: "install", namespace: "team-a", service_account: "deployer", args };
-    Job::new(pod_defaults).render(&run)
+    Job::new(pod_defaults).render(&Run::example(args))
 }
 
 /// A JobSpec with one container and these fields over it.

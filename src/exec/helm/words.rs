@@ -1,0 +1,93 @@
+//! What is said to helm, and in what words it comes back. Pure.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Helm, chart_words, lock::Mark, value_words};
+use crate::runners::helm::args::{Args, Command};
+
+/// A command line.
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    /// The command line that carries out a run.
+    pub(super) fn of(helm: &Helm<'_>, mark: &Mark) -> Vec<String> {
+        let args = &helm.args;
+        let mut words = Self(Vec::new());
+        words.add([args.command.as_str(), &helm.release]);
+        match args.command {
+            Command::Install | Command::Upgrade => {
+                words.0.extend(chart_words(args));
+                words.0.extend(value_words(args));
+                words.add(["--output", "json", "--wait-for-jobs", "--labels", &mark.labels()]);
+            }
+            Command::Rollback => {
+                words.0.extend(args.revision.map(|revision| revision.to_string()));
+                words.add(["--wait-for-jobs"]);
+            }
+            Command::Uninstall | Command::Test => {}
+        }
+        words.add(["--timeout", &format!("{}s", args.wait().as_secs())]);
+        match args.command {
+            Command::Install | Command::Upgrade | Command::Rollback | Command::Uninstall => {
+                words.add(["--wait=watcher"]);
+            }
+            Command::Test => {}
+        }
+        if matches!(args.command, Command::Upgrade | Command::Rollback) {
+            words.add(["--history-max", &args.max_history.to_string()]);
+        }
+        words.flags(args, helm.dry_run);
+        words.0
+    }
+
+    fn flags(&mut self, args: &Args, dry_run: bool) {
+        let flags = [
+            ("--no-hooks", args.no_hooks),
+            ("--replace", args.replace),
+            ("--reuse-values", args.reuse_values),
+            ("--reset-values", args.reset_values),
+        ];
+        self.add(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag));
+        if dry_run {
+            match args.command {
+                Command::Install | Command::Upgrade => self.add(["--dry-run=server", "--hide-secret"]),
+                Command::Rollback => self.add(["--dry-run=server"]),
+                Command::Uninstall => self.add(["--dry-run"]),
+                Command::Test => {}
+            }
+        }
+    }
+
+    fn add<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+        self.0.extend(words.into_iter().map(str::to_owned));
+    }
+}
+
+/// One sentence on what was done.
+pub(super) fn done(args: &Args, release: &str) -> String {
+    match args.command {
+        Command::Install => format!("Release {release} is installed, and what it made is ready."),
+        Command::Upgrade => format!("Release {release} is upgraded, and what it made is ready."),
+        Command::Rollback => format!("Release {release} is rolled back, and what it made is ready."),
+        Command::Uninstall => format!("Release {release} is uninstalled."),
+        Command::Test => format!("The tests of release {release} have passed."),
+    }
+}
+
+/// What a dry run shows: the objects that helm would make, or what it says.
+pub(super) fn plan(told: &str) -> Map<String, Value> {
+    let Ok(release) = serde_json::from_str::<Value>(told) else {
+        return Map::from_iter([("told".to_owned(), told.trim().into())]);
+    };
+    let manifest = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
+    Map::from_iter([("objects".to_owned(), Value::Array(documents(manifest)))])
+}
+
+/// The objects of a manifest.
+pub(super) fn documents(manifest: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(manifest)
+        .filter_map(|document| Value::deserialize(document).ok())
+        .filter(Value::is_object)
+        .collect()
+}
