@@ -37,7 +37,7 @@ trap cleanup EXIT
 
 echo "Building the tests (about 6 min when cold) ..."
 cargo build --quiet --workspace --all-targets || exit 1
-echo "Building Kubernetes and Argo (about 15 min when cold, then nothing) ..."
+echo "Building Kubernetes, Argo, helm and OpenTofu (about 20 min when cold, then nothing) ..."
 target/debug/devcluster build --level pods || exit 1
 
 # Always the whole workspace, narrowed by the name of the test: another selection of packages would have other
@@ -47,7 +47,7 @@ layer "pure" cargo test --workspace --lib --bins --test manifests
 layer "documentation" cargo test --workspace --doc
 layer "control plane" cargo test --workspace --test control_plane --test real
 layer "argo" cargo test --workspace --test argo
-layer "pods" cargo test --workspace --test pods
+layer "pods" cargo test --workspace --test pods --test tools
 layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
 need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1

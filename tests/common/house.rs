@@ -85,7 +85,10 @@ impl House {
             json!({"metadata": named}),
         )
         .await?;
-        let rules = json!([{"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]}]);
+        let rules = json!([
+            {"apiGroups": ["argoproj.io", "batch"], "resources": ["workflows", "jobs"], "verbs": ["create", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "get"]},
+        ]);
         self.create(
             Api::<Role>::namespaced(client.clone(), &namespace),
             json!({"metadata": named, "rules": rules}),

@@ -64,6 +64,7 @@ fn spawn(launch: &Launch) -> Result<Child> {
         .args(["run", "--listen", "127.0.0.1:0"])
         .args(["--namespace", &launch.namespace, "--resync", launch.resync])
         .env("KUBECONFIG", launch.kubeconfig.path())
+        .env("RUNNER_EXEC_IMAGE", super::EXEC_IMAGE)
         .env("RUST_LOG", "warn")
         .envs(launch.environment.iter().map(|(key, value)| (key, value)))
         .stdout(launch.log.as_deref().map_or_else(|| Ok(Stdio::null()), append)?)

@@ -39,6 +39,8 @@ const fn scenario(
 
 const JOB: &str = "job";
 const ARGO: &str = "argo-workflow";
+const HTTP: &str = "http";
+const HELM: &str = "helm";
 
 /// All of them.
 pub(crate) const ALL: &[Scenario] = &[
@@ -110,10 +112,42 @@ pub(crate) const ALL: &[Scenario] = &[
         Story::ReleaseOnceSuspended,
         (Phase::Succeeded, Reason::Succeeded),
     ),
+    scenario(
+        "http succeeds",
+        HTTP,
+        request,
+        Pods::Succeed,
+        Story::Nothing,
+        (Phase::Succeeded, Reason::Succeeded),
+    ),
+    scenario(
+        "http cancelled",
+        HTTP,
+        request,
+        Pods::Stay,
+        Story::CancelOnceRunning,
+        (Phase::Cancelled, Reason::Cancelled),
+    ),
+    scenario(
+        "helm dry run",
+        HELM,
+        release,
+        Pods::Succeed,
+        Story::DryRun,
+        (Phase::Succeeded, Reason::DryRunSucceeded),
+    ),
 ];
 
 fn job() -> Value {
     json!({"image": "busybox:1"})
+}
+
+fn release() -> Value {
+    json!({"chart": {"from": {"configMapKeyRef": {"name": "charts", "key": "chart.tgz"}}}})
+}
+
+fn request() -> Value {
+    json!({"url": "http://127.0.0.1:9/"})
 }
 
 fn workflow(template: Value, deadline: Option<u32>) -> Value {

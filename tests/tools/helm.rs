@@ -1,0 +1,197 @@
+//! The runner `helm`, by the helm program itself, on a chart with a hook, a test and a Deployment.
+
+use std::{collections::BTreeSet, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use runner_controller::{
+    crd::{Phase, RunnerExecution},
+    reason::Reason,
+};
+use serde_json::{Value, json};
+
+use crate::{common::message, http::seen_nowhere, stage::Stage};
+
+/// What a release may consist of.
+const KINDS: &str = "secrets,configmaps,deployments,jobs,pods";
+
+/// A namespace with the chart in a ConfigMap, and a ServiceAccount that may do what helm needs.
+async fn stage() -> Result<Stage> {
+    let stage = Stage::set().await?;
+    stage.grant("{apiGroups: ['', apps, batch], resources: ['*'], verbs: ['*']}").await?;
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("demo.tgz");
+    let charts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/helm");
+    let packed = Command::new("tar").arg("-czf").arg(&archive).args(["-C", charts, "demo"]).status()?;
+    ensure!(packed.success(), "tar failed");
+    let file = format!("--from-file=demo.tgz={}", archive.display());
+    stage.kubectl(&["create", "configmap", "charts", &file]).await?;
+    Ok(stage)
+}
+
+fn args(command: &str, over: Value) -> Value {
+    let mut args = json!({"command": command, "name": "web"});
+    if matches!(command, "install" | "upgrade") {
+        args["chart"] = json!({"from": {"configMapKeyRef": {"name": "charts", "key": "demo.tgz"}}});
+    }
+    runner_controller::runners::args::merge(&mut args, over);
+    args
+}
+
+async fn succeeds(stage: &Stage, name: &str, args: Value) -> Result<RunnerExecution> {
+    stage.run(name, "helm", args, |_| ()).await?;
+    stage.ends(name, Phase::Succeeded, Reason::Succeeded).await
+}
+
+async fn fails(stage: &Stage, name: &str, args: Value, reason: Reason, words: &[&str]) -> Result<()> {
+    stage.run(name, "helm", args, |_| ()).await?;
+    let end = stage.ends(name, Phase::Failed, reason).await?;
+    let told = message(&end);
+    ensure!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
+    Ok(())
+}
+
+async fn greeting(stage: &Stage) -> Result<Value> {
+    Ok(stage.get("configmap", "web-demo").await?["data"]["greeting"].clone())
+}
+
+/// The status of the last revision, as helm keeps it.
+async fn status(stage: &Stage) -> Result<String> {
+    let last = ["get", "secrets", "-l", "owner=helm,name=web", "--sort-by=.metadata.creationTimestamp"];
+    let told = stage
+        .kubectl(&[&last[..], &["-o", "jsonpath={.items[-1:].metadata.labels.status}"]].concat())
+        .await?;
+    Ok(told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_lives_from_install_to_uninstall() -> Result<()> {
+    let stage = stage().await?;
+    let template = "address: {{ include \"demo.fullname\" . }}.{{ .Release.Namespace }}\ngreeting: {{ .Values.greeting }}\n";
+    let output = json!({"helmRelease": {"fileName": "helm-release"}, "additional": {"goTemplate": template}});
+    let end = succeeds(&stage, "one", args("install", json!({ "output": output }))).await?;
+    let output = end.status.and_then(|status| status.output).context("no output")?;
+    let release = &output["helm-release"];
+    ensure!(release["name"] == "web" && release["chart"]["version"] == "1.0.0", "{output}");
+    ensure!(
+        output["additional"]
+            == json!({"address": format!("web-demo.{}", stage.namespace), "greeting": "hello"}),
+        "{output}"
+    );
+    let ready = stage.get("deployment", "web-demo").await?["status"]["readyReplicas"].clone();
+    ensure!(ready == 1, "it was not waited for: {ready}");
+
+    let values = json!({"values": {"greeting": "hi"}});
+    succeeds(&stage, "two", args("upgrade", values)).await?;
+    ensure!(greeting(&stage).await? == "hi", "it is not upgraded");
+    succeeds(&stage, "three", args("test", json!({}))).await?;
+
+    let never = json!({"values": {"greeting": "bye", "image": "localhost/missing:1"}, "timeout": "10s"});
+    let words = ["Deployment", "web-demo", "not ready", "localhost/missing:1"];
+    fails(&stage, "four", args("upgrade", never), Reason::HelmFailed, &words).await?;
+    succeeds(&stage, "five", args("rollback", json!({"revision": 2}))).await?;
+    ensure!(greeting(&stage).await? == "hi", "it is not rolled back");
+
+    succeeds(&stage, "six", args("uninstall", json!({}))).await?;
+    ensure!(!stage.exists("deployment", "web-demo").await?, "it is still there");
+    fails(&stage, "seven", args("upgrade", json!({})), Reason::HelmFailed, &["web", "no deployed releases"])
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_the_objects_and_leaves_nothing_behind() -> Result<()> {
+    let stage = stage().await?;
+    let before = stage.names(KINDS).await?;
+    let dry = |spec: &mut Value| spec["context"]["dryRun"] = json!(true);
+    stage.run("a", "helm", args("install", json!({})), dry).await?;
+    let end = stage.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
+    let shown = end.status.and_then(|status| status.dry_run?.rendered).context("nothing is shown")?;
+    let kinds: BTreeSet<&str> = shown["objects"]
+        .as_array()
+        .context("no objects")?
+        .iter()
+        .filter_map(|it| it["kind"].as_str())
+        .collect();
+    ensure!(kinds == BTreeSet::from(["ConfigMap", "Deployment"]), "{kinds:?}");
+    stage.gone("job", "a").await?;
+    stage.kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "-l", "job-name=a"]).await?;
+    ensure!(stage.names(KINDS).await? == before, "left behind: {:?}", stage.names(KINDS).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_can_be_taken_up_again() -> Result<()> {
+    let stage = stage().await?;
+    succeeds(&stage, "one", args("install", json!({}))).await?;
+    let never = json!({"values": {"greeting": "bye", "image": "localhost/missing:1"}});
+    stage.run("two", "helm", args("upgrade", never), |_| ()).await?;
+    stage.until_status("pending-upgrade").await?;
+    stage.kubectl(&["patch", "rex", "two", "--type=merge", "-p", r#"{"spec":{"cancel":true}}"#]).await?;
+    stage.ends("two", Phase::Cancelled, Reason::Cancelled).await?;
+    ensure!(status(&stage).await? == "failed", "helm could not tidy up: {}", status(&stage).await?);
+    succeeds(&stage, "three", args("upgrade", json!({"values": {"greeting": "hi"}}))).await?;
+    ensure!(greeting(&stage).await? == "hi", "it is not upgraded");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_is_opened_once_its_pod_is_gone_and_never_if_it_is_somebody_elses() -> Result<()> {
+    let stage = stage().await?;
+    succeeds(&stage, "one", args("install", json!({}))).await?;
+    let never = json!({"values": {"image": "localhost/missing:1"}});
+    stage.run("two", "helm", args("upgrade", never), |_| ()).await?;
+    stage.until_status("pending-upgrade").await?;
+    fails(
+        &stage,
+        "three",
+        args("upgrade", json!({})),
+        Reason::ReleaseInUse,
+        &["pending-upgrade", "pod two-"],
+    )
+    .await?;
+    // Not even helm itself may tidy up.
+    stage.kubectl(&["exec", "job/two", "--", "sh", "-c", "kill -9 $(pidof helm)"]).await?;
+    stage
+        .until("two", "failed", |rex| rex.status.as_ref().is_some_and(|it| it.phase == Some(Phase::Failed)))
+        .await?;
+    ensure!(status(&stage).await? == "pending-upgrade", "the lock is gone");
+    succeeds(&stage, "four", args("upgrade", json!({"values": {"greeting": "hi"}}))).await?;
+    ensure!(greeting(&stage).await? == "hi", "it is not upgraded");
+
+    let secret =
+        stage.kubectl(&["get", "secrets", "-l", "owner=helm,name=web,status=deployed", "-o", "name"]).await?;
+    let foreign = ["status=pending-upgrade", "runner-revision-", "--overwrite"];
+    stage.kubectl(&[&["label", secret.trim()][..], &foreign].concat()).await?;
+    fails(&stage, "five", args("upgrade", json!({})), Reason::ReleaseInUse, &["somebody else"]).await?;
+    ensure!(status(&stage).await? == "pending-upgrade", "somebody else's lock was touched");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_rights_are_told_by_verb_and_kind() -> Result<()> {
+    let stage = stage().await?;
+    stage.kubectl(&["delete", "role", "granted"]).await?;
+    stage.grant("{apiGroups: [''], resources: [secrets, pods], verbs: ['*']}").await?;
+    fails(&stage, "a", args("install", json!({})), Reason::Forbidden, &["cannot", "configmaps"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_secret_is_known_to_helm_alone() -> Result<()> {
+    let stage = stage().await?;
+    let [from_args, from_values, in_hook] = ["canaryInArgs", "canaryInValues", "99canaryInHook"];
+    let secret = json!({"values": {"greeting": from_args, "hookExitCode": in_hook}});
+    stage.kubectl(&["create", "secret", "generic", "args", &format!("--from-literal=args={secret}")]).await?;
+    let values = format!("--from-literal=values=password: {from_values}");
+    stage.kubectl(&["create", "secret", "generic", "values", &values]).await?;
+    let from = json!([{"secretKeyRef": {"name": "values", "key": "values"}}]);
+    stage
+        .run("a", "helm", args("install", json!({"valuesFrom": from, "timeout": "20s"})), |spec| {
+            spec["argsFrom"] = json!([{"secretKeyRef": {"name": "args", "key": "args"}}]);
+        })
+        .await?;
+    stage.ends("a", Phase::Failed, Reason::HelmFailed).await?;
+    let mut seen = stage.kubectl(&["get", "rex,events", "-o", "json"]).await?;
+    seen += &stage.kubectl(&["get", "job", "a", "-o", "json"]).await?;
+    seen += &stage.kubectl(&["get", "pods", "-l", "job-name=a", "-o", "json"]).await?;
+    seen += &stage.kubectl(&["logs", "job/a"]).await?;
+    seen_nowhere(&[from_args, from_values, in_hook], &seen)
+}

@@ -1,0 +1,100 @@
+//! A namespace of a cluster that has this program as an image, with a ServiceAccount that may do what runs need.
+
+use std::{
+    collections::BTreeSet,
+    ops::{Deref, DerefMut},
+};
+
+use anyhow::Result;
+use devcluster::{Cluster, Image, Level, Options, Program};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::common::{EXEC_IMAGE, Env, cluster, folder};
+
+/// A namespace with a controller.
+pub struct Stage(Env);
+
+impl Stage {
+    /// A new one.
+    pub async fn set() -> Result<Self> {
+        static LOADED: OnceCell<()> = OnceCell::const_new();
+        cluster(Level::Pods).await?;
+        LOADED.get_or_try_init(load).await?;
+        let stage = Self(Env::new(Level::Pods).await?);
+        stage.grant("{apiGroups: [''], resources: [secrets], verbs: [create, get]}").await?;
+        Ok(stage)
+    }
+
+    /// Gives the ServiceAccount one rule, in place of the one before.
+    pub async fn grant(&self, rule: &str) -> Result<()> {
+        let namespace = &self.namespace;
+        self.apply(&format!(
+            r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: granted}}
+rules: [{rule}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: granted}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: granted}}
+subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]
+"
+        ))
+        .await
+        .map(drop)
+    }
+
+    /// Waits until the release `web` has a revision of that status.
+    pub async fn until_status(&self, status: &str) -> Result<()> {
+        let label = format!("owner=helm,name=web,status={status}");
+        let found = ["wait", "secrets", "-l", &label, "--for=create", "--timeout=60s"];
+        self.kubectl(&found).await.map(drop)
+    }
+
+    /// Waits until the pod of a Job runs.
+    pub async fn ready(&self, job: &str) -> Result<()> {
+        let job = format!("job/{job}");
+        self.kubectl(&["wait", "--for=create", "--timeout=60s", &job]).await?;
+        let ready = "--for=jsonpath={.status.ready}=1";
+        self.kubectl(&["wait", ready, "--timeout=60s", &job]).await.map(drop)
+    }
+
+    /// The names of all objects of these kinds.
+    pub async fn names(&self, kinds: &str) -> Result<BTreeSet<String>> {
+        Ok(self.kubectl(&["get", kinds, "-o", "name"]).await?.lines().map(str::to_owned).collect())
+    }
+
+    /// The texts of a Secret.
+    pub async fn secret(&self, name: &str) -> Result<Value> {
+        let template = "{{range $k, $v := .data}}{{$k}}={{$v | base64decode}}\n{{end}}";
+        let told = self.kubectl(&["get", "secret", name, "-o", &format!("go-template={template}")]).await?;
+        let pairs = told.lines().filter_map(|line| line.split_once('='));
+        Ok(pairs.map(|(key, text)| (key.to_owned(), Value::from(text))).collect())
+    }
+}
+
+impl Deref for Stage {
+    type Target = Env;
+
+    fn deref(&self) -> &Env {
+        &self.0
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Env {
+        &mut self.0
+    }
+}
+
+async fn load() -> Result<()> {
+    let binaries = tokio::task::spawn_blocking(|| devcluster::build(Level::Pods)).await??;
+    let image = Image::new(EXEC_IMAGE, env!("CARGO_BIN_EXE_runner-controller"))
+        .with(binaries.path(Program::Helm))
+        .with(binaries.path(Program::Tofu));
+    let dir = folder(Level::Pods.name());
+    Cluster::ensure(&Options { images: vec![image], ..Options::new(dir, Level::Pods) }).await.map(drop)
+}
