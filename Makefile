@@ -9,13 +9,13 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters
+.PHONY: help demo test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters image
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-demo: devcluster binary ## Set up a real cluster, install the controller, run a Workflow and a Job (KEEP=no removes the cluster afterwards)
-	DEVCLUSTER=$(DEVCLUSTER) BINARY=$(BINARY) IMAGE=$(IMAGE) CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo.sh
+demo: devcluster binary ## Set up a real cluster, install the controller, run the samples (RUN="http helm" those only; KEEP=no removes the cluster afterwards)
+	DEVCLUSTER=$(DEVCLUSTER) BINARY=$(BINARY) IMAGE=$(IMAGE) CLUSTER=$(CLUSTER) KEEP=$(KEEP) RUN="$(RUN)" hack/demo.sh
 
 test: ## Set up real clusters and run every test
 	hack/test.sh
@@ -41,6 +41,10 @@ lint: ## rustfmt, clippy, and cargo-deny where it is installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+image: devcluster binary ## Write the image, with the tools in it, as an OCI archive: target/runner-controller.tar
+	$(DEVCLUSTER) build
+	$(DEVCLUSTER) image --output target/runner-controller.tar $(IMAGE)=$(BINARY),$$($(DEVCLUSTER) path helm),$$($(DEVCLUSTER) path tofu)
 
 devcluster:
 	@echo "building devcluster (about 2 min when cold)"

@@ -15,7 +15,8 @@ finish() {
 trap finish EXIT
 
 say "A real Kubernetes with Argo, built from source (about 15 min the first time, then about 20 s)"
-"$DEVCLUSTER" up --dir "$CLUSTER" --level pods --image "$IMAGE=$BINARY"
+"$DEVCLUSTER" build --level pods >/dev/null
+"$DEVCLUSTER" up --dir "$CLUSTER" --level pods --image "$IMAGE=$BINARY,$("$DEVCLUSTER" path helm),$("$DEVCLUSTER" path tofu)"
 export KUBECONFIG="$PWD/$CLUSTER/kubeconfig"
 kubectl() { "$DEVCLUSTER" kubectl --dir "$CLUSTER" -- "$@"; }
 
@@ -24,9 +25,15 @@ kubectl apply --server-side -k config/devcluster
 kubectl -n runner-system rollout restart deployment/runner-controller >/dev/null
 kubectl -n runner-system rollout status deployment/runner-controller --timeout=120s
 
-say "Running the samples: kubectl apply -k config/samples"
 kubectl delete --ignore-not-found --wait -k config/samples >/dev/null 2>&1 || true
-kubectl apply -k config/samples
+if [ -n "${RUN:-}" ]; then
+  say "Running the samples: $RUN"
+  kubectl apply -f config/samples/tenant.yaml
+  for name in $RUN; do kubectl apply -f "config/samples/$name.yaml"; done
+else
+  say "Running the samples: kubectl apply -k config/samples"
+  kubectl apply -k config/samples
+fi
 
 say "kubectl get rex -n team-a --watch"
 kubectl get rex -n team-a --watch & watcher=$!
@@ -39,10 +46,8 @@ wait $watcher 2>/dev/null || true
 
 say "What became of them"
 kubectl get rex -A -o wide
-printf '\nstatus.output of hello-workflow: '
-kubectl get rex -n team-a hello-workflow -o jsonpath='{.status.output}'
-printf '\nlog of hello-job: '
-kubectl logs -n team-a job/hello-job
+printf '\nWhat they gave back:\n'
+kubectl get rex -n team-a -o jsonpath='{range .items[*]}{.metadata.name}{"\t"}{.status.output}{"\n"}{end}'
 
 if [ "${KEEP:-}" != no ]; then
   say "Where to look next"
