@@ -11,15 +11,21 @@
 //! - [`crd`]: the object. [`reason`]: the words its status uses.
 //! - [`controller`]: the lifecycle, which all runners share; start reading at [`controller::decide`].
 //! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
+//! - [`client`]: for an Engine: create an execution, follow it, learn its outcome. [`input`]: the files that say
+//!   what to run. [`submit`]: both together, as a command.
 //! - [`exec`]: what happens within the pods of those runners that work in one.
 //! - [`logging`]: how the process logs.
 
+pub mod client;
 pub mod controller;
 pub mod crd;
 pub mod duration;
 pub mod exec;
+pub mod input;
 pub mod logging;
 pub mod message;
+pub mod progress;
 pub mod reason;
 pub mod runners;
+pub mod submit;
 mod yaml;

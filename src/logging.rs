@@ -6,10 +6,14 @@ use tracing_subscriber::{EnvFilter, filter::Directive};
 /// The original's environment variable.
 pub const DEV_MODE: &str = "RUNNER_LOGGER_DEV_MODE";
 
+/// Whether [`DEV_MODE`] is set.
+pub fn is_dev_mode() -> bool {
+    std::env::var(DEV_MODE).is_ok_and(|value| matches!(value.as_str(), "1" | "true" | "TRUE" | "True"))
+}
+
 /// Sets up logging for the whole process. `RUST_LOG` narrows or widens what is logged.
 pub fn init() {
-    let dev =
-        std::env::var(DEV_MODE).is_ok_and(|value| matches!(value.as_str(), "1" | "true" | "TRUE" | "True"));
+    let dev = is_dev_mode();
     let default =
         if dev { "debug,hyper=info,hyper_util=info,rustls=info,tower=info,h2=info" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -10,6 +10,7 @@ use runner_controller::{
     exec::{self, Tool},
     logging,
     runners::{Registry, Settings, job::Job},
+    submit::{self, Exit},
 };
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,6 +35,8 @@ enum Command {
         /// What to work with.
         tool: Tool,
     },
+    /// Run one execution from the original runners' input file and follow it to its end.
+    Submit(submit::Settings),
 }
 
 #[derive(clap::Args)]
@@ -67,10 +70,24 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody may be there to read it; the exit code tells as much. Not clap's own, which means cancelled.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadInput.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match cli.command {
         Command::Run(settings) => run(settings).await,
         Command::Crd => print_crd(),
         Command::Exec { tool } => return exec::run(tool).await,
+        Command::Submit(settings) => {
+            if logging::is_dev_mode() {
+                logging::init();
+            }
+            return submit::run(settings).await.into();
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
