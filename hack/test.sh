@@ -48,7 +48,7 @@ layer "documentation" cargo test --workspace --doc
 layer "control plane" cargo test --workspace --test control_plane --test real
 layer "argo" cargo test --workspace --test argo
 layer "engines and others" cargo test --workspace --test submit
-layer "pods" cargo test --workspace --test pods --test tools
+layer "pods" cargo test --workspace --test pods --test tools --test plugin
 layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
 need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
