@@ -13,16 +13,20 @@
 //! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
 //! - [`client`]: for an Engine: create an execution, follow it, learn its outcome. [`input`]: the files that say
 //!   what to run. [`submit`]: both together, as a command.
+//! - [`manager`]: for the author of a runner: a whole controller process in one line. [`conformance`]: a test
+//!   kit for runners.
 //! - [`exec`]: what happens within the pods of those runners that work in one.
 //! - [`logging`]: how the process logs.
 
 pub mod client;
+pub mod conformance;
 pub mod controller;
 pub mod crd;
 pub mod duration;
 pub mod exec;
 pub mod input;
 pub mod logging;
+pub mod manager;
 pub mod message;
 pub mod progress;
 pub mod reason;

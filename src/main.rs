@@ -1,20 +1,19 @@
 //! The command line: which subcommand, with which settings. Everything else is in the library.
 #![allow(clippy::print_stdout, reason = "a command line prints its result")]
 
-use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use runner_controller::{
-    controller::{self, Options},
-    crd, duration,
+    controller::Others,
+    crd,
     exec::{self, Tool},
     logging,
+    manager::{self, Manager},
     runners::{Registry, Settings, job::Job},
     submit::{self, Exit},
 };
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Runs actions on Kubernetes, each as one RunnerExecution.
 #[derive(Parser)]
@@ -41,31 +40,14 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Run {
-    /// Serve only this namespace, instead of all.
-    #[arg(long, env = "RUNNER_NAMESPACE")]
-    namespace: Option<String>,
-    /// How many executions are worked on at the same time.
-    #[arg(long, env = "RUNNER_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: u16,
-    /// Where probes and metrics are served.
-    #[arg(long, env = "RUNNER_LISTEN", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// How long a pod may be unable to start (image, node, quota) before the run fails.
-    #[arg(long, env = "RUNNER_START_GRACE", default_value = "2m", value_parser = positive)]
-    start_grace: Duration,
-    /// How often watches are begun anew, to make up for lost events.
-    #[arg(long, env = "RUNNER_RESYNC", default_value = "10m", value_parser = positive)]
-    resync: Duration,
+    #[command(flatten)]
+    settings: manager::Settings,
     /// A YAML file with a pod spec: defaults for every pod that a runner makes.
     #[arg(long, env = "RUNNER_POD_DEFAULTS")]
     pod_defaults: Option<PathBuf>,
     /// The image with this program that helm, http and terraform pods run, as their nodes know it; without it they are not served.
     #[arg(long, env = "RUNNER_EXEC_IMAGE")]
     exec_image: Option<String>,
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|e| e.to_string())?.ok_or_else(|| "must be more than 0".to_owned())
 }
 
 #[tokio::main]
@@ -103,29 +85,11 @@ fn print_crd() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn run(settings: Run) -> Result<(), Box<dyn Error>> {
-    logging::init();
-    let mut config = kube::Config::infer().await?;
-    // What to do about a failure is decided per execution; a hidden retry would only delay that.
-    config.default_retry = false;
-    let client = kube::Client::try_from(config)?;
-    let pod_defaults = read_pod_defaults(settings.pod_defaults.as_deref())?;
+async fn run(run: Run) -> Result<(), Box<dyn Error>> {
+    let pod_defaults = read_pod_defaults(run.pod_defaults.as_deref())?;
     Job::check_pod_defaults(&pod_defaults)?;
-    let registry = Registry::built_in(&Settings { pod_defaults, exec_image: settings.exec_image });
-    let options = Options {
-        namespace: settings.namespace,
-        concurrency: settings.concurrency,
-        listen: Some(settings.listen),
-        start_grace: settings.start_grace,
-        resync: settings.resync,
-    };
-    let runners: Vec<_> = registry.names().collect();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), ?runners, ?options, "starting");
-    let stop = CancellationToken::new();
-    stop_on_signal(stop.clone())?;
-    controller::run(client, registry, options, stop).await?;
-    tracing::info!("stopped");
-    Ok(())
+    let registry = Registry::built_in(&Settings { pod_defaults, exec_image: run.exec_image });
+    Manager::of(registry, Others::Tell).run_with(run.settings).await
 }
 
 fn read_pod_defaults(path: Option<&std::path::Path>) -> Result<Value, Box<dyn Error>> {
@@ -140,18 +104,4 @@ fn read_pod_defaults(path: Option<&std::path::Path>) -> Result<Value, Box<dyn Er
         }
         Err(error) => Err(format!("{}: {error}", path.display()).into()),
     }
-}
-
-/// The first signal asks for a graceful stop; the process ends once the steps in hand are done.
-fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: finishing the steps in hand");
-        stop.cancel();
-    });
-    Ok(())
 }

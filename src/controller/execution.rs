@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time},
     jiff::Timestamp,
 };
 use kube::Resource;
@@ -15,7 +15,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    crd::{MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus},
+    crd::{
+        MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus,
+        conditions,
+    },
     runners::{Problem, args::MAX_DEPTH},
 };
 
@@ -171,6 +174,12 @@ impl Execution {
     /// Whether its outcome is recorded.
     pub fn is_finished(&self) -> bool {
         self.status.phase.is_some_and(Phase::is_final)
+    }
+
+    /// Whether a controller has begun with it or accepted it.
+    pub fn is_taken_up(&self) -> bool {
+        let accepted = |c: &Condition| c.type_ == conditions::ACCEPTED && c.status == "True";
+        self.recorded_child().is_some() || self.is_finished() || self.status.conditions.iter().any(accepted)
     }
 
     /// Whether another controller is responsible for it.

@@ -75,6 +75,17 @@ pub struct Options {
     pub start_grace: Duration,
     /// How often watches are begun anew, to make up for lost events.
     pub resync: Duration,
+    /// What is done about executions of runners that are not served here.
+    pub others: Others,
+}
+
+/// What a controller does about executions of runners that it does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Says in the status that nobody here serves it, as long as nobody else has taken it up.
+    Tell,
+    /// Nothing. With a single runner the others are not even watched.
+    Ignore,
 }
 
 impl Default for Options {
@@ -85,6 +96,7 @@ impl Default for Options {
             listen: None,
             start_grace: DEFAULT_START_GRACE,
             resync: Duration::from_mins(10),
+            others: Others::Tell,
         }
     }
 }
@@ -117,6 +129,7 @@ pub async fn run(
         events,
         metrics: metrics.clone(),
         start_grace: options.start_grace,
+        others: options.others,
         stop: stop.clone(),
     });
     let ready = Arc::new(AtomicBool::new(false));
@@ -136,6 +149,7 @@ pub async fn run(
     let executions = triggers::executions(
         &client,
         options.namespace.clone(),
+        watched(&options, &cx.registry),
         options.resync,
         metrics.clone(),
         writer,
@@ -173,6 +187,17 @@ pub async fn run(
         served
     });
     served
+}
+
+/// The executions that are watched. The API server selects by one runner, but not by one of several.
+fn watched(options: &Options, registry: &Registry) -> watcher::Config {
+    let mut names = registry.names();
+    match (options.others, names.next(), names.next()) {
+        (Others::Ignore, Some(only), None) => {
+            watcher::Config::default().fields(&format!("spec.runner={only}"))
+        }
+        (Others::Ignore | Others::Tell, _, _) => watcher::Config::default(),
+    }
 }
 
 /// Errors of reconciles are logged by [`error_policy`]; what is left is the queue's.

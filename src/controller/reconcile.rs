@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
+    Others,
     admit::{self, Plan},
     api::Api,
     child::Entry,
@@ -51,6 +52,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// How long a child may wait for something of the cluster's.
     pub start_grace: Duration,
+    /// What is done about executions of runners that are not served here.
+    pub others: Others,
     /// No further step is begun once this is cancelled.
     pub stop: CancellationToken,
 }
@@ -100,7 +103,7 @@ pub(super) fn jitter() -> f64 {
 }
 
 async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Action, Error> {
-    if execution.is_managed_elsewhere() {
+    if execution.is_managed_elsewhere() || is_anothers(&execution, cx) {
         return Ok(Action::await_change());
     }
     let mut pass = Pass::new(cx.memory.latest(execution), cx);
@@ -119,6 +122,19 @@ async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Action, Error> 
         }
     }
     Ok(Action::requeue(SOON))
+}
+
+/// Whether it is for the controller of another runner to act: always where others are ignored, else once one
+/// has taken it up. Two that report on the same execution would overwrite each other's words for ever.
+fn is_anothers(execution: &Execution, cx: &Context) -> bool {
+    let Ok(spec) = &execution.spec else { return cx.others == Others::Ignore };
+    if cx.registry.get(&spec.runner).is_some() {
+        return false;
+    }
+    match cx.others {
+        Others::Ignore => true,
+        Others::Tell => execution.is_taken_up(),
+    }
 }
 
 /// What follows a step.

@@ -61,6 +61,7 @@ pub type Listener = Box<dyn Fn(&Event<Execution>) + Send>;
 pub fn executions(
     client: &Client,
     scope: Option<String>,
+    config: watcher::Config,
     resync: Duration,
     metrics: Metrics,
     writer: Writer<Execution>,
@@ -68,7 +69,7 @@ pub fn executions(
 ) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send + use<> {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
-    resilient(api, watcher::Config::default(), resync, "runnerexecutions", metrics)
+    resilient(api, config, resync, "runnerexecutions", metrics)
         .inspect(move |event| hears(event))
         .map(Ok)
         .reflect(writer)

@@ -107,10 +107,9 @@ pub struct Run<'a> {
     pub dry_run: bool,
 }
 
-#[cfg(test)]
 impl<'a> Run<'a> {
-    /// One with these arguments.
-    pub(crate) fn example(args: &'a Value) -> Self {
+    /// One with these arguments, for the tests of a runner.
+    pub const fn example(args: &'a Value) -> Self {
         Run {
             name: "install",
             execution: "install-jira",
@@ -290,8 +289,14 @@ impl Registry {
 
     /// Adds a runner; one of the same name is replaced.
     #[must_use]
-    pub fn with(mut self, runner: impl Runner) -> Self {
-        self.runners.insert(runner.name(), Arc::new(runner));
+    pub fn with(self, runner: impl Runner) -> Self {
+        self.with_shared(Arc::new(runner))
+    }
+
+    /// The same with a runner that is used elsewhere, too.
+    #[must_use]
+    pub fn with_shared(mut self, runner: Arc<dyn Runner>) -> Self {
+        self.runners.insert(runner.name(), runner);
         self
     }
 

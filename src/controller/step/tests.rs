@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     controller::{
+        Others,
         api::Api,
         events::Events,
         execution::Execution,
@@ -66,6 +67,7 @@ impl Script {
             events,
             metrics,
             start_grace: Duration::from_mins(2),
+            others: Others::Tell,
             stop: CancellationToken::new(),
         };
         let execution: Execution = serde_json::from_str(&execution.to_string()).unwrap();
