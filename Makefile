@@ -9,13 +9,22 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters image
+.PHONY: help demo engine test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters image
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-demo: devcluster binary ## Set up a real cluster, install the controller, run the samples (RUN="http helm" those only; KEEP=no removes the cluster afterwards)
+demo: devcluster $(if $(filter engine,$(MAKECMDGOALS)),,binary) ## Set up a real cluster, install the controller, run the samples (RUN="http helm" those only; KEEP=no removes the cluster afterwards)
+ifeq ($(filter engine,$(MAKECMDGOALS)),)
 	DEVCLUSTER=$(DEVCLUSTER) BINARY=$(BINARY) IMAGE=$(IMAGE) CLUSTER=$(CLUSTER) KEEP=$(KEEP) RUN="$(RUN)" hack/demo.sh
+else
+	@echo "building the controller and the Engine (about 4 min when cold)"
+	cargo build --quiet --workspace --bins
+	DEVCLUSTER=$(DEVCLUSTER) CLUSTER=$(CLUSTER) KEEP=$(KEEP) hack/demo_engine.sh
+endif
+
+engine: ## make demo engine: an Engine on top of it, from an Action to its outcome
+	@$(if $(filter demo,$(MAKECMDGOALS)),true,$(MAKE) demo engine)
 
 test: ## Set up real clusters and run every test
 	hack/test.sh
@@ -36,6 +45,7 @@ cluster-down: devcluster ## Stop it and remove what it left
 
 generate: ## Write the generated manifests
 	cargo run --quiet -- crd > config/crd/runnerexecutions.yaml
+	cargo run --quiet -p engine -- crd > engine/config/crd.yaml
 
 lint: ## rustfmt, clippy, and cargo-deny where it is installed
 	cargo fmt --all --check
