@@ -45,6 +45,7 @@ cluster-down: devcluster ## Stop it and remove what it left
 
 generate: ## Write the generated manifests
 	cargo run --quiet -- crd > config/crd/runnerexecutions.yaml
+	cargo run --quiet -- crd --go | gofmt > go/v1alpha1/types.go
 	cargo run --quiet -p engine -- crd > engine/config/crd.yaml
 
 lint: ## rustfmt, clippy, and cargo-deny where it is installed

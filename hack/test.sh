@@ -47,7 +47,7 @@ layer "pure" cargo test --workspace --lib --bins --test manifests
 layer "documentation" cargo test --workspace --doc
 layer "control plane" cargo test --workspace --test control_plane --test real
 layer "argo" cargo test --workspace --test argo
-layer "engines and others" cargo test --workspace --test submit --test conformance --test beside_the_built_in --test engine
+layer "engines and others" cargo test --workspace --test go_types --test submit --test conformance --test beside_the_built_in --test engine
 layer "pods" cargo test --workspace --test pods --test tools --test plugin
 layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1

@@ -13,6 +13,7 @@
 //! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
 //! - [`client`]: for an Engine: create an execution, follow it, learn its outcome. [`input`]: the files that say
 //!   what to run. [`submit`]: both together, as a command.
+//! - [`go_types`]: the API's types for an Engine in Go.
 //! - [`manager`]: for the author of a runner: a whole controller process in one line. [`conformance`]: a test
 //!   kit for runners.
 //! - [`exec`]: what happens within the pods of those runners that work in one.
@@ -24,6 +25,7 @@ pub mod controller;
 pub mod crd;
 pub mod duration;
 pub mod exec;
+pub mod go_types;
 pub mod input;
 pub mod logging;
 pub mod manager;

@@ -8,7 +8,7 @@ use runner_controller::{
     controller::Others,
     crd,
     exec::{self, Tool},
-    logging,
+    go_types, logging,
     manager::{self, Manager},
     runners::{Registry, Settings, job::Job},
     submit::{self, Exit},
@@ -28,7 +28,11 @@ enum Command {
     /// Run the controller until SIGTERM.
     Run(Run),
     /// Print the CustomResourceDefinition as YAML.
-    Crd,
+    Crd {
+        /// Print the types in Go instead.
+        #[arg(long)]
+        go: bool,
+    },
     /// Do the work of a runner within its pod; started by a Job that the controller made.
     Exec {
         /// What to work with.
@@ -62,7 +66,7 @@ async fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(settings) => run(settings).await,
-        Command::Crd => print_crd(),
+        Command::Crd { go } => print_crd(go),
         Command::Exec { tool } => return exec::run(tool).await,
         Command::Submit(settings) => {
             if logging::is_dev_mode() {
@@ -80,8 +84,12 @@ async fn main() -> ExitCode {
     }
 }
 
-fn print_crd() -> Result<(), Box<dyn Error>> {
-    println!("{}", serde_yaml::to_string(&crd::crd())?);
+fn print_crd(go: bool) -> Result<(), Box<dyn Error>> {
+    if go {
+        print!("{}", go_types::file(&crd::crd()));
+    } else {
+        println!("{}", serde_yaml::to_string(&crd::crd())?);
+    }
     Ok(())
 }
 
