@@ -33,41 +33,31 @@ fn written(output: &Value, form: OutputForm) -> String {
         OutputForm::Yaml => serde_yaml::to_string(output).unwrap_or_else(|_| format!("{output:#}\n")),
         OutputForm::Env => {
             let mut lines = Vec::new();
-            variables(output, "", &mut lines);
+            variables(output, "OUTPUT", &mut lines);
             lines.concat()
         }
     }
 }
 
-/// `NAME='value'` for every value, so that a shell can read it with `eval`; nested names are joined by `_`.
+/// `OUTPUT_NAME='value'` for every value, so that a shell can read it with `eval`; nested names are joined by `_`.
+/// The prefix keeps an output named `path` from becoming the shell's.
 fn variables(value: &Value, name: &str, lines: &mut Vec<String>) {
-    let mut put = |text: String| {
-        let name = if name.is_empty() { "OUTPUT" } else { name };
-        lines.push(format!("{name}='{}'\n", text.replace('\'', r"'\''")));
-    };
+    let mut put = |text: &str| lines.push(format!("{name}='{}'\n", text.replace('\'', r"'\''")));
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                let key = variable_name(key);
-                let name = if name.is_empty() { key } else { format!("{name}_{key}") };
-                variables(value, &name, lines);
+                variables(value, &format!("{name}_{}", in_a_variable(key)), lines);
             }
         }
-        Value::String(text) => put(text.clone()),
-        Value::Null => put(String::new()),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) => put(value.to_string()),
+        Value::String(text) => put(text),
+        Value::Null => put(""),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) => put(&value.to_string()),
     }
 }
 
-/// A key as a shell may name a variable.
-fn variable_name(key: &str) -> String {
-    let plain: String =
-        key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-    if plain.starts_with(|c: char| c.is_ascii_digit()) || plain.is_empty() {
-        format!("_{plain}")
-    } else {
-        plain
-    }
+/// A key with only what the name of a variable may have.
+fn in_a_variable(key: &str) -> String {
+    key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 #[cfg(test)]
@@ -99,12 +89,12 @@ mod tests {
         "]]
         .assert_eq(&written(&output, OutputForm::Yaml));
         expect![[r#"
-            GREETING='it'\''s $HOME'
-            HELM_RELEASE__2ND='true'
-            HELM_RELEASE_NAME='jira'
-            HELM_RELEASE_VERSION='3'
-            HOSTS='["a","b"]'
-            NONE=''
+            OUTPUT_GREETING='it'\''s $HOME'
+            OUTPUT_HELM_RELEASE_2ND='true'
+            OUTPUT_HELM_RELEASE_NAME='jira'
+            OUTPUT_HELM_RELEASE_VERSION='3'
+            OUTPUT_HOSTS='["a","b"]'
+            OUTPUT_NONE=''
         "#]]
         .assert_eq(&written(&output, OutputForm::Env));
         assert!(written(&output, OutputForm::Json).starts_with("{\n  \"greeting\""));
