@@ -39,14 +39,7 @@ async fn running(env: &Env, name: &str) -> Result<RunnerExecution> {
 
 /// Waits until Argo has taken the workflow up.
 async fn taken_up(env: &Env, name: &str) -> Result<()> {
-    env.kubectl(&[
-        "wait",
-        "--for=jsonpath={.status.phase}=Running",
-        "--timeout=60s",
-        &format!("workflow/{name}"),
-    ])
-    .await
-    .map(drop)
+    env.comes_to(&format!("workflow/{name}"), "jsonpath={.status.phase}=Running").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +217,7 @@ async fn a_workflow_with_a_time_to_live_vanishes_only_after_its_result_is_record
     env.released("workflow", "a").await?;
     // It ends while nobody looks, and would be gone with its result.
     env.stop_controller();
-    env.kubectl(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s", "workflow/a"]).await?;
+    env.comes_to("workflow/a", "jsonpath={.status.phase}=Succeeded").await?;
     env.start_controller(|_| ()).await?;
     env.ends("a", Phase::Succeeded, Reason::Succeeded).await?;
     env.gone("workflow", "a").await

@@ -132,7 +132,7 @@ async fn a_workflow_whose_image_is_missing_fails_after_the_grace() -> Result<()>
 async fn deleting_a_running_execution_ends_its_pods() -> Result<()> {
     let env = Env::new(Level::Pods).await?;
     env.run("a", "job", shell("trap 'exit 0' TERM; sleep 1000 & wait"), |_| ()).await?;
-    env.kubectl(&["wait", "--for=jsonpath={.status.ready}=1", "--timeout=60s", "job/a"]).await?;
+    env.comes_to("job/a", "jsonpath={.status.ready}=1").await?;
     env.kubectl(&["delete", "rex", "a"]).await?;
     env.gone("job", "a").await?;
     env.kubectl(&["wait", "--for=delete", "--timeout=80s", "pods", "--all"]).await?;

@@ -307,8 +307,17 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
 
     /// Waits until a child is released: a controller that is stopped earlier leaves that to the next one.
     pub async fn released(&self, resource: &str, name: &str) -> Result<()> {
-        let label = r"--for=jsonpath={.metadata.labels.core\.projectvoltron\.dev/released}=true";
-        self.kubectl(&["wait", label, "--timeout=60s", &format!("{resource}/{name}")]).await.map(drop)
+        let label = r"jsonpath={.metadata.labels.core\.projectvoltron\.dev/released}=true";
+        self.comes_to(&format!("{resource}/{name}"), label).await
+    }
+
+    /// Waits until an object is there, and then for a condition of it, as after `--for=`. `kubectl wait` itself fails
+    /// for an object that is not there yet.
+    pub async fn comes_to(&self, object: &str, condition: &str) -> Result<()> {
+        for condition in ["create", condition] {
+            self.kubectl(&["wait", &format!("--for={condition}"), "--timeout=60s", object]).await?;
+        }
+        Ok(())
     }
 
     /// Waits until an object is gone.

@@ -56,10 +56,7 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {namespace}}}]
 
     /// Waits until the pod of a Job runs.
     pub async fn ready(&self, job: &str) -> Result<()> {
-        let job = format!("job/{job}");
-        self.kubectl(&["wait", "--for=create", "--timeout=60s", &job]).await?;
-        let ready = "--for=jsonpath={.status.ready}=1";
-        self.kubectl(&["wait", ready, "--timeout=60s", &job]).await.map(drop)
+        self.comes_to(&format!("job/{job}"), "jsonpath={.status.ready}=1").await
     }
 
     /// The names of all objects of these kinds.

@@ -127,8 +127,7 @@ async fn a_lock_is_opened_once_its_pod_is_gone_and_never_if_it_is_somebody_elses
     fails(&stage, "zero", args("apply", slow, json!({})), Reason::InvalidArgs, &refused).await?;
     stage.run("one", "terraform", args("apply", slow, json!({"allowLocalExec": true})), |_| ()).await?;
     let lease = "lease/lock-tfstate-default-db";
-    stage.kubectl(&["wait", "--for=create", "--timeout=60s", lease]).await?;
-    stage.kubectl(&["wait", "--for=jsonpath={.spec.holderIdentity}", "--timeout=60s", lease]).await?;
+    stage.comes_to(lease, "jsonpath={.spec.holderIdentity}").await?;
     fails(&stage, "two", args("apply", MODULE, json!({})), Reason::StateInUse, &["db", "pod one-"]).await?;
     stage.kubectl(&["exec", "job/one", "--", "sh", "-c", "kill -9 $(pidof tofu)"]).await?;
     stage.ends("one", Phase::Failed, Reason::TerraformFailed).await?;
@@ -151,8 +150,7 @@ async fn what_is_cancelled_gives_its_lock_back() -> Result<()> {
     }"#;
     stage.run("one", "terraform", args("apply", slow, json!({"allowLocalExec": true})), |_| ()).await?;
     let lease = "lease/lock-tfstate-default-db";
-    stage.kubectl(&["wait", "--for=create", "--timeout=60s", lease]).await?;
-    stage.kubectl(&["wait", "--for=jsonpath={.spec.holderIdentity}", "--timeout=60s", lease]).await?;
+    stage.comes_to(lease, "jsonpath={.spec.holderIdentity}").await?;
     stage.kubectl(&["patch", "rex", "one", "--type=merge", "-p", r#"{"spec":{"cancel":true}}"#]).await?;
     stage.ends("one", Phase::Cancelled, Reason::Cancelled).await?;
     succeeds(&stage, "two", args("apply", MODULE, json!({}))).await.map(drop)
