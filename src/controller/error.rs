@@ -1,5 +1,7 @@
 //! What an API server's "no" means for an execution. Pure.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
 
@@ -25,7 +27,24 @@ pub enum Error {
     Panic,
 }
 
+/// How soon it is tried again, at the latest, while the API server cannot answer: what waits is to go on soon after it
+/// can again, however long it could not.
+const LAST_RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+
 impl Error {
+    /// When to try again, given how long to wait after so many failures, and a number within 0 and 1 that spreads
+    /// retries.
+    pub fn retry_in(&self, delay: Duration, jitter: f64) -> Duration {
+        let Self::Call { source, .. } = self else { return delay };
+        let delay = match source.code() {
+            None | Some(503) => {
+                delay.min(LAST_RETRY_UNAVAILABLE.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0))
+            }
+            Some(_) => delay,
+        };
+        source.retry_after().map_or(delay, |asked| delay.max(asked.min(Duration::from_secs(30))))
+    }
+
     /// One word for metrics.
     pub fn label(&self) -> &'static str {
         match self {
@@ -107,4 +126,32 @@ pub fn without_values(error: &CallError) -> String {
     };
     let of = if fields.is_empty() { "it".to_owned() } else { fields.join(", ") };
     format!("The API server refused {of}. Its words are left out, since arguments come from a Secret.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::core::Status;
+    use rstest::rstest;
+
+    use super::{CallError, Error};
+
+    fn answered(code: u16) -> CallError {
+        CallError::Status(Box::new(Status { code, ..Status::default() }))
+    }
+
+    #[rstest]
+    #[case::nobody_there(CallError::Transport(String::new()), true)]
+    #[case::no_answer_in_time(CallError::Timeout, true)]
+    #[case::shutting_down(answered(503), true)]
+    #[case::refused(answered(500), false)]
+    fn after_an_outage_of_any_length_what_failed_goes_on_within_seconds(
+        #[case] source: CallError,
+        #[case] soon: bool,
+    ) {
+        let error = Error::Call { doing: "write", source };
+        let delay = error.retry_in(Duration::from_mins(1), 1.0);
+        assert_eq!(delay <= Duration::from_secs(7), soon, "{delay:?}");
+    }
 }

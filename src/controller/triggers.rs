@@ -38,7 +38,7 @@ use crate::{
 
 /// Up to as much again is added at random.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(3);
+const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// The children of every kind, as watched.
 #[derive(Clone, Default)]
@@ -269,9 +269,9 @@ mod tests {
     fn a_watch_that_keeps_failing_is_tried_again_every_few_seconds() {
         let delays: Vec<Duration> = super::backoff().take(100).collect();
         assert!(
-            delays.len() == 100 && delays.iter().all(|delay| *delay <= Duration::from_secs(6)),
+            delays.len() == 100 && delays.iter().all(|delay| *delay <= Duration::from_secs(4)),
             "{delays:?}"
         );
-        assert!(delays.iter().skip(5).all(|delay| *delay >= Duration::from_secs(3)), "{delays:?}");
+        assert!(delays.iter().skip(5).all(|delay| *delay >= Duration::from_secs(2)), "{delays:?}");
     }
 }

@@ -61,7 +61,9 @@ impl House {
         for event in self.audit().await?.iter().filter(|event| is_controllers(event)) {
             let writes = matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"));
             let resource = event["objectRef"]["resource"].as_str().unwrap_or_default();
-            if writes && !matches!(resource, "runnerexecutions" | "events") {
+            // One that comes before the API server has read its roles is refused as the controller's own.
+            let stored = event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
+            if writes && stored && !matches!(resource, "runnerexecutions" | "events") {
                 let namespace = event["objectRef"]["namespace"].as_str().unwrap_or_default();
                 let expected = format!("system:serviceaccount:{namespace}:deployer");
                 ensure!(
