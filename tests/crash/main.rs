@@ -114,7 +114,9 @@ async fn whatever_goes_wrong_the_work_runs_once_and_its_result_is_told() -> Resu
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
     ensure!(failed == 0, "{failed} of {total} points failed");
     let idle = results.iter().filter(|(_, result)| matches!(result, Ok(false))).count();
-    ensure!(idle * 20 <= total, "in {idle} of {total} points the fault never came up");
+    // Of a few that were chosen, one that came up is enough.
+    let most = if least == 1 { total - 1 } else { total / 20 };
+    ensure!(idle <= most, "in {idle} of {total} points the fault never came up");
     Ok(())
 }
 
