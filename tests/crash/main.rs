@@ -226,7 +226,8 @@ fn request_faults() -> Vec<(&'static str, Action)> {
 fn event_faults() -> Vec<(&'static str, EventAction)> {
     let mut faults = vec![
         ("event dropped", EventAction::Drop),
-        ("event held", EventAction::Hold { until: Until::Ms(1500) }),
+        // Longer than the controller puts up with a watch that does not show a recorded child.
+        ("event held", EventAction::Hold { until: Until::Ms(3000) }),
     ];
     if full() {
         faults.extend([

@@ -107,14 +107,7 @@ pub(super) const BUGS: &[Bug] = &[
         file: RECONCILE,
         find: "Ok(_) | Err(_) => Glimpsed::Seen(Seen::Unknown),",
         replace: "Ok(_) | Err(_) => Glimpsed::Seen(Seen::Absent { ended: None }),",
-        checks: &[Crash("job succeeds | event dropped")],
-    },
-    Bug {
-        name: "a controller that comes up takes a recorded child for released",
-        file: RECONCILE,
-        find: "                seen.look_due = self.cx",
-        replace: "                seen.released = true;\n                seen.look_due = self.cx",
-        checks: &[Crash("job succeeds | kill -9 after")],
+        checks: &[Crash("job succeeds | event held")],
     },
     Bug {
         name: "an execution that has finished is decided on again",
