@@ -15,14 +15,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    decide::{Child, Halt},
+    decide::Child,
     execution::{Execution, SlimMeta},
-    status::halt_reason,
 };
 use crate::{
     crd::{EXECUTION_UID_LABEL, GROUP},
     message::cut,
-    runners::{Glance, Glimpse, Registry, Rendered, Runner, args::merge, report},
+    runners::{Glance, Glimpse, Registry, Rendered, Runner, Stop, args::merge, report},
 };
 
 /// Names the runner; it tells runners apart that share a kind.
@@ -31,7 +30,7 @@ pub const RUNNER_LABEL: &str = "core.projectvoltron.dev/runner";
 const RELEASED_LABEL: &str = "core.projectvoltron.dev/released";
 /// When it was last asked to begin or to stop.
 const ASKED_AT_ANNOTATION: &str = "core.projectvoltron.dev/asked-at";
-/// Set in one patch with the request to stop; holds the reason.
+/// Set in one patch with the request to stop; tells how hard.
 const STOPPED_LABEL: &str = "core.projectvoltron.dev/stopped";
 /// The generation of the execution that the child was rendered from.
 const GENERATION_ANNOTATION: &str = "core.projectvoltron.dev/generation";
@@ -88,9 +87,16 @@ pub fn release_patch(uid: &str, now: Timestamp) -> Value {
 }
 
 /// The patch that stops a child, from the runner's own.
-pub fn stop_patch(uid: &str, halt: Halt, mut patch: Value, now: Timestamp) -> Value {
-    merge(&mut patch, mark(uid, STOPPED_LABEL, halt_reason(halt).as_str(), now));
+pub fn stop_patch(uid: &str, how: Stop, mut patch: Value, now: Timestamp) -> Value {
+    merge(&mut patch, mark(uid, STOPPED_LABEL, word(how), now));
     patch
+}
+
+const fn word(how: Stop) -> &'static str {
+    match how {
+        Stop::Cancel => "cancel",
+        Stop::Terminate => "terminate",
+    }
 }
 
 /// By its time one that is repeated is a change, of which a controller hears that missed the first.
@@ -182,8 +188,8 @@ pub struct Entry {
     pub generation: i64,
     /// It was released.
     pub released: bool,
-    /// It was asked to stop.
-    pub stopped: bool,
+    /// How hard it was asked to stop, if it was.
+    pub stopped: Option<Stop>,
     /// Settings of it are held back.
     pub held_back: bool,
     /// It is on its way out.
@@ -217,7 +223,9 @@ impl Entry {
             execution_name: owner.name.clone(),
             generation: annotations.get(GENERATION_ANNOTATION).and_then(|g| g.parse().ok()).unwrap_or(0),
             released: labels.contains_key(RELEASED_LABEL),
-            stopped: labels.contains_key(STOPPED_LABEL),
+            stopped: labels
+                .get(STOPPED_LABEL)
+                .map(|how| if how == word(Stop::Cancel) { Stop::Cancel } else { Stop::Terminate }),
             held_back: annotations.contains_key(HELD_BACK_ANNOTATION),
             deleting: meta.deletion_timestamp.is_some(),
             glance: runner.glance(&Glimpse { labels, status }),

@@ -16,7 +16,7 @@ fn every_patch_names_the_child_it_is_for_and_marks_it_in_the_same_write() {
         (&json!("true"), &json!(false))
     );
 
-    let stopped = stop_patch("c", Halt::TimedOut, json!({"spec": {"shutdown": "Terminate"}}), at(1));
+    let stopped = stop_patch("c", Stop::Terminate, json!({"spec": {"shutdown": "Terminate"}}), at(1));
     assert_eq!(stopped["metadata"]["uid"], "c");
     assert_eq!(
         (&stopped["metadata"]["labels"][STOPPED_LABEL], &stopped["spec"]["shutdown"]),

@@ -141,8 +141,8 @@ pub struct Child {
     pub released: bool,
     /// A full read shows no sign that its own controller has heard of the release.
     pub unheard: bool,
-    /// It was asked to stop.
-    pub stopped: bool,
+    /// How hard it was asked to stop, if it was.
+    pub stopped: Option<Stop>,
     /// Settings of it are held back until its result is recorded.
     pub held_back: bool,
     /// What a glimpse of it tells.
@@ -359,7 +359,7 @@ fn decide_followed(
         Glance::Ended { .. } | Glance::Underway | Glance::Doubtful => {}
     }
     if let Some(halt) = halt {
-        return decide_halted(child, halt);
+        return decide_halted(child, halt, deadline, now);
     }
     if let Some(halt) = halt_due {
         return Step::RecordHalt(halt);
@@ -377,15 +377,20 @@ fn decide_followed(
     }
 }
 
-fn decide_halted(child: &Child, halt: Halt) -> Step {
+fn decide_halted(child: &Child, halt: Halt, deadline: Option<Timestamp>, now: Timestamp) -> Step {
     if !child.released {
         return Step::Discard(child.uid.clone());
     }
+    // The clean-up that a cancel leaves time for ends with the deadline.
+    let (how, next) = match deadline {
+        Some(deadline) if deadline <= now => (Stop::Terminate, None),
+        Some(_) | None => (halt.stop(), deadline),
+    };
     // One that goes on though it was asked to stop is asked again: its own controller may have missed that.
-    if !child.stopped || child.observation.is_some() {
-        return Step::Stop(child.uid.clone(), halt.stop());
+    if child.stopped < Some(how) || child.observation.is_some() {
+        return Step::Stop(child.uid.clone(), how);
     }
-    if child.look_due { Step::Look } else { Step::Wait(None) }
+    if child.look_due { Step::Look } else { Step::Wait(next) }
 }
 
 fn decide_finished(

@@ -254,8 +254,8 @@ pub enum Output {
     Secret(OutputRef),
 }
 
-/// Why a child is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a child is stopped, the harder the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stop {
     /// Somebody asked for it: clean-up steps of the work itself may still run.
     Cancel,

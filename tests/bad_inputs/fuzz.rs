@@ -102,7 +102,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// What became of it, in a few words.
-async fn try_one(env: &Env, watched: &Watched, name: &str, spec: Value) -> Result<String> {
+async fn try_one(env: &Env, watched: &Watched, name: &str, mut spec: Value) -> Result<String> {
+    // Clean-up after a cancel may take for ever, and only a timeout ends it.
+    let cleans_up = ["onExit", "hooks"].iter().any(|field| !spec["args"]["workflow"][field].is_null());
+    if let Some(context) = spec.get_mut("context").and_then(Value::as_object_mut).filter(|_| cleans_up) {
+        context.insert("timeout".into(), json!("20s"));
+    }
     let foreign = spec["managedBy"].as_str().is_some_and(|by| by != runner_controller::crd::MANAGED_BY);
     let body = json!({
         "apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "metadata": {"name": name}, "spec": spec,

@@ -41,8 +41,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a child is stopped and not marked so in the same patch",
         file: CHILD,
-        find: "mark(uid, STOPPED_LABEL, halt_reason(halt).as_str(), now)",
-        replace: "mark(uid, RELEASED_LABEL, halt_reason(halt).as_str(), now)",
+        find: "mark(uid, STOPPED_LABEL, word(how), now)",
+        replace: "mark(uid, RELEASED_LABEL, word(how), now)",
         checks: &[Pure("controller::")],
     },
     Bug {

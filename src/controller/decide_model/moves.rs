@@ -81,7 +81,7 @@ fn answer(world: &mut World, i: usize, of: usize, request: Request, bounds: &Bou
         Request::Discard(_) if matches!(view, View::Seen(..)) => me.child = View::Unknown,
         Request::Create
         | Request::Release(_)
-        | Request::Stop(_)
+        | Request::Stop(..)
         | Request::Discard(_)
         | Request::Restore(_) => me.child = view,
     }
@@ -124,14 +124,14 @@ fn users(moves: &mut Moves<'_>, of: usize) {
 /// The tool works on what is released, unless it has missed what it was asked for.
 fn tool(moves: &mut Moves<'_>) {
     let Some(child) = moves.from.child.filter(|c| c.released && !c.missed) else { return };
-    if moves.bounds.whims && moves.from.faults > 0 && (child.work == Work::Idle || child.stopped) {
+    if moves.bounds.whims && moves.from.faults > 0 && (child.work == Work::Idle || child.stopped.is_some()) {
         moves.add(false, |w| {
             w.faults -= 1;
             w.child = Some(Stored { missed: true, ..child });
         });
     }
     match child.work {
-        Work::Idle if child.stopped => moves.add(true, |w| set_work(w, Work::Failed)),
+        Work::Idle if child.stopped.is_some() => moves.add(true, |w| set_work(w, Work::Failed)),
         Work::Idle => moves.add(true, |w| set_work(w, Work::Running)),
         Work::Running => {
             moves.add(true, |w| set_work(w, Work::Failed));

@@ -2,7 +2,7 @@
 //! children, and what happened so far. Pure.
 
 use super::{
-    super::Halt,
+    super::{Halt, Stop},
     process::{Process, Request, View},
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Stored {
     /// The execution it was made for.
     pub(super) of: u8,
     pub(super) released: bool,
-    pub(super) stopped: bool,
+    pub(super) stopped: Option<Stop>,
     pub(super) held_back: bool,
     /// The tool has missed what it was last asked for, to begin or to stop.
     pub(super) missed: bool,
@@ -143,7 +143,7 @@ impl World {
                         uid: self.next_uid,
                         of: u8::from(of == 1),
                         released: false,
-                        stopped: false,
+                        stopped: None,
                         held_back: true,
                         missed: false,
                         work: Work::Idle,
@@ -161,9 +161,9 @@ impl World {
                 }
             }
             Request::RecordHalt { halt, version } => self.write(of, version, |e| e.halt = Some(halt)),
-            Request::Stop(uid) => {
+            Request::Stop(uid, how) => {
                 if let Some(child) = self.named(uid) {
-                    child.stopped = true;
+                    child.stopped = Some(how);
                     child.missed = false;
                 }
             }

@@ -79,9 +79,8 @@ impl Pass<'_> {
             Step::Look => self.look(plan).await,
             Step::RecordHalt(halt) => self.record_halt(halt, &seen).await,
             Step::Stop(uid, how) => {
-                let halt = status::recorded_halt(&self.execution.status).unwrap_or(Halt::Cancelled);
-                let patch = stop_patch(&uid, halt, plan.runner.stop(how), Timestamp::now());
-                self.patch_child(plan, "stop the child", &patch, |entry| entry.stopped = true).await
+                let patch = stop_patch(&uid, how, plan.runner.stop(how), Timestamp::now());
+                self.patch_child(plan, "stop the child", &patch, |entry| entry.stopped = Some(how)).await
             }
             Step::Discard(uid) => self.discard(plan, uid).await,
             Step::RestoreHeldBack(uid) => self.restore(plan, &uid).await,
