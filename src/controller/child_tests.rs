@@ -20,7 +20,7 @@ fn every_patch_names_the_child_it_is_for_and_marks_it_in_the_same_write() {
     assert_eq!(stopped["metadata"]["uid"], "c");
     assert_eq!(
         (&stopped["metadata"]["labels"][STOPPED_LABEL], &stopped["spec"]["shutdown"]),
-        (&json!("TimedOut"), &json!("Terminate"))
+        (&json!("terminate"), &json!("Terminate"))
     );
 
     let held_back =
