@@ -46,6 +46,11 @@ pub fn parse(text: &str) -> Result<Option<Duration>, InvalidDuration> {
     }
 }
 
+/// The duration that a text stands for, or the default where there is none, or none that is right.
+pub fn or_default(text: Option<&str>, default: Duration) -> Duration {
+    text.and_then(|text| parse(text).ok().flatten()).unwrap_or(default)
+}
+
 /// Splits off one number with its unit, such as `1.5h`.
 fn leading_part(text: &str) -> Result<(Duration, &str), InvalidDuration> {
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(InvalidDuration::Syntax)?;

@@ -30,6 +30,7 @@ pub mod input;
 pub mod logging;
 pub mod manager;
 pub mod message;
+mod names;
 pub mod progress;
 pub mod reason;
 pub mod runners;

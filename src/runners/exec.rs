@@ -16,7 +16,7 @@ use super::{
     job::Job,
     report::{self, Report},
 };
-use crate::crd::SecretKeyRef;
+use crate::{crd::SecretKeyRef, names::is_key};
 
 pub(super) mod read;
 
@@ -55,10 +55,7 @@ impl Source {
     /// Whether its names can be nothing but names.
     pub(super) fn is_plain(&self) -> bool {
         let (Self::ConfigMapKeyRef(key) | Self::SecretKeyRef(key)) = self;
-        [&key.name, &key.key].into_iter().all(|text| {
-            (1..=253).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        })
+        [&key.name, &key.key].into_iter().all(|text| is_key(text, 253))
     }
 
     /// The volume with that key in a file.

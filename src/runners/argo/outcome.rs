@@ -13,7 +13,6 @@ use super::{
 };
 use crate::reason::Reason;
 
-/// How long a message may be, in bytes.
 /// How much of that another program's message may take.
 const LONGEST_QUOTE: usize = 600;
 

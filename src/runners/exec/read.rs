@@ -8,8 +8,20 @@ use crate::runners::{Problem, Rejection};
 /// Where the arguments are.
 pub(in crate::runners) const ROOT: &str = "spec.args";
 
-/// Reads arguments.
-pub(in crate::runners) fn read<T: DeserializeOwned>(args: &Value) -> Result<T, Rejection> {
+/// Reads arguments, and checks them if they are of the right form: everything that is wrong is told, by field and
+/// without values.
+pub(in crate::runners) fn read<T: DeserializeOwned>(
+    args: &Value,
+    check: impl FnOnce(&T, &mut Vec<Problem>),
+) -> Result<T, Rejection> {
+    let args = typed(args)?;
+    let mut problems = Vec::new();
+    check(&args, &mut problems);
+    Rejection::unless_empty(problems)?;
+    Ok(args)
+}
+
+fn typed<T: DeserializeOwned>(args: &Value) -> Result<T, Rejection> {
     if !args.is_object() {
         return Err(Rejection::new(ROOT, "must be an object"));
     }

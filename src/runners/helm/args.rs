@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     duration,
+    names::{is_dns_label, is_word},
     runners::{
         Problem, Rejection,
         exec::{
@@ -21,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 /// How many revisions of a release are kept, unless the arguments say otherwise; as in the original.
 const MAX_HISTORY: u32 = 10;
 const MAX_VALUES_FROM: usize = 16;
+/// How long helm lets the name of a release be.
+const LONGEST_NAME: usize = 53;
 
 /// What to do with which release.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -170,22 +173,18 @@ impl Args {
     /// # Errors
     /// Everything that is wrong, by field and without values.
     pub fn read(args: &Value) -> Result<Self, Rejection> {
-        let args: Self = read(args)?;
-        let mut problems = Vec::new();
-        args.check(&mut problems);
-        Rejection::unless_empty(problems)?;
-        Ok(args)
+        read(args, Self::check)
     }
 
     /// How long helm waits for what it made.
     pub fn wait(&self) -> Duration {
-        self.timeout.as_deref().and_then(|text| duration::parse(text).ok().flatten()).unwrap_or(TIMEOUT)
+        duration::or_default(self.timeout.as_deref(), TIMEOUT)
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
         let mut add = |field: &str, what: &str| problems.push(problem(field, what));
         if let Some(name) = &self.name
-            && !is_release(name)
+            && !is_dns_label(name, LONGEST_NAME)
         {
             add("name", "must be 1 to 53 of a-z, 0-9 and -, beginning and ending with a letter or digit");
         }
@@ -244,12 +243,7 @@ impl Args {
 
 impl Chart {
     fn check(&self, add: &mut impl FnMut(&str, &str)) {
-        let plain = |text: &str| {
-            !text.is_empty()
-                && text.len() <= 512
-                && !text.starts_with('-')
-                && text.bytes().all(|b| b.is_ascii_graphic())
-        };
+        let plain = |text: &str| is_word(text, 512);
         match (&self.source, &self.name, &self.repo) {
             (Some(source), None, None) if self.version.is_none() => {
                 if !source.is_plain() {
@@ -277,13 +271,4 @@ impl Chart {
             (None, _, _) => add("chart", "needs name and repo, or from"),
         }
     }
-}
-
-/// Whether helm takes it as the name of a release.
-fn is_release(name: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=53).contains(&name.len())
-        && name.starts_with(edge)
-        && name.ends_with(edge)
-        && name.chars().all(|c| edge(c) || c == '-')
 }

@@ -9,6 +9,7 @@ use super::condition;
 use crate::{
     crd::SecretKeyRef,
     duration,
+    names::is_key,
     runners::{
         Problem, Rejection,
         exec::read::{problem, read},
@@ -182,16 +183,12 @@ impl Args {
     /// # Errors
     /// Everything that is wrong, by field and without values.
     pub fn read(args: &Value) -> Result<Self, Rejection> {
-        let args: Self = read(args)?;
-        let mut problems = Vec::new();
-        args.check(&mut problems);
-        Rejection::unless_empty(problems)?;
-        Ok(args)
+        read(args, Self::check)
     }
 
     /// How long one request may take.
     pub fn call_timeout(&self) -> Duration {
-        or_default(self.timeout.as_deref(), TIMEOUT)
+        duration::or_default(self.timeout.as_deref(), TIMEOUT)
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
@@ -227,8 +224,7 @@ impl Args {
             }
         }
         for (name, text) in &self.output {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-            if (1..=63).contains(&name.len()) && name.bytes().all(plain) {
+            if is_key(name, 63) {
                 check_condition(&format!("output.{name}"), text, LATER, problems);
             } else {
                 problems.push(problem("output", "each name must be 1 to 63 of letters, digits, -, _ and ."));
@@ -243,7 +239,7 @@ impl Args {
 impl Poll {
     /// How long to wait between two requests.
     pub fn pause(&self) -> Duration {
-        or_default(self.interval.as_deref(), INTERVAL)
+        duration::or_default(self.interval.as_deref(), INTERVAL)
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
@@ -271,11 +267,7 @@ impl Auth {
             }
             Self::Basic { secret_ref } => ("auth.basic.secretRef", &secret_ref.name, "password"),
         };
-        let plain = |text: &str| {
-            (1..=253).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-        };
-        if !plain(name) || !plain(key) {
+        if !is_key(name, 253) || !is_key(key, 253) {
             problems.push(problem(field, "must name a Secret of the same namespace, and a key of it"));
         }
     }
@@ -304,8 +296,4 @@ fn check_duration(field: &str, text: Option<&str>, problems: &mut Vec<Problem>) 
         Some(Ok(None)) => problems.push(problem(field, "must be at least 1s")),
         Some(Err(error)) => problems.push(problem(field, error.to_string())),
     }
-}
-
-fn or_default(text: Option<&str>, default: Duration) -> Duration {
-    text.and_then(|text| duration::parse(text).ok().flatten()).unwrap_or(default)
 }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::words;
-use crate::runners::Problem;
+use crate::{names::is_dns_label, runners::Problem};
 
 /// How arguments may look.
 pub(super) const TWO_FORMS: &str = "write either `image`, `command`, `args`, `env`, `envFrom`, `resources` and \
@@ -100,12 +100,7 @@ pub(super) fn restart_policy(pod: &Map<String, Value>, path: &str, problems: &mu
 }
 
 fn container_name(name: &str, is_new: bool, path: &str, problems: &mut Vec<Problem>) {
-    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let valid = (1..=63).contains(&name.len())
-        && name.chars().all(|c| letters(c) || c == '-')
-        && name.starts_with(letters)
-        && name.ends_with(letters);
-    if !valid {
+    if !is_dns_label(name, 63) {
         problems.push(words::problem(
             path,
             "must be 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",

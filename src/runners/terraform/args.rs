@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::runners::{
-    Problem, Rejection,
-    exec::{
-        Source,
-        read::{problem, read},
+use crate::{
+    names::{is_dns_label, is_key, is_word},
+    runners::{
+        Problem, Rejection,
+        exec::{
+            Source,
+            read::{problem, read},
+        },
     },
 };
 
@@ -83,11 +86,7 @@ impl Args {
     /// # Errors
     /// Everything that is wrong, by field and without values.
     pub fn read(args: &Value) -> Result<Self, Rejection> {
-        let args: Self = read(args)?;
-        let mut problems = Vec::new();
-        args.check(&mut problems);
-        Rejection::unless_empty(problems)?;
-        Ok(args)
+        read(args, Self::check)
     }
 
     fn check(&self, problems: &mut Vec<Problem>) {
@@ -116,12 +115,7 @@ impl Args {
 
 impl Module {
     fn check(&self, add: &mut impl FnMut(&str, &str)) {
-        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let plain = (1..=63).contains(&self.name.len())
-            && self.name.starts_with(edge)
-            && self.name.ends_with(edge)
-            && self.name.chars().all(|c| edge(c) || c == '-');
-        if !plain {
+        if !is_dns_label(&self.name, 63) {
             add(
                 "module.name",
                 "must be 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit",
@@ -134,23 +128,14 @@ impl Module {
         if given != 1 {
             add("module", "needs exactly one of files, from and source");
         }
-        let file = |name: &str| {
-            !name.starts_with('.')
-                && (1..=253).contains(&name.len())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        };
+        let file = |name: &str| !name.starts_with('.') && is_key(name, 253);
         if self.files.len() > MAX_FILES || !self.files.keys().all(|name| file(name)) {
             add("module.files", "must be at most 64 files, each named by letters, digits, _, - and .");
         }
         if self.from.as_ref().is_some_and(|source| !source.is_plain()) {
             add("module.from", "must name a ConfigMap or Secret of the same namespace, and a key of it");
         }
-        let address = |text: &str| {
-            (1..=1024).contains(&text.len())
-                && !text.starts_with('-')
-                && text.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if !self.source.as_deref().is_none_or(address) {
+        if !self.source.as_deref().is_none_or(|address| is_word(address, 1024)) {
             add(
                 "module.source",
                 "must be an address, for example git::https://example.org/modules.git//db?ref=v1",
