@@ -1,5 +1,5 @@
-//! A Go template over plain data, rendered by helm's engine. I/O: writes a chart of nothing but that below `/tmp`; runs
-//! helm.
+//! What else comes back: a Go template of the user's, rendered by helm's engine, here over plain data, and in
+//! [`super::helm`] as a part of a chart. I/O: writes a chart of nothing but the template below `/tmp`; runs helm.
 
 use std::{fs, path::Path};
 
@@ -9,9 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, program};
 use crate::reason::Reason;
 
-const FOLDER: &str = "/tmp/output";
-const VALUES: &str = "/tmp/output-values.json";
-const TEMPLATE: &str = "templates/output.yaml";
+/// The chart.
+pub(super) const FOLDER: &str = "/tmp/output";
+/// The file with its values.
+pub(super) const VALUES: &str = "/tmp/output-values.json";
+/// The template within the chart.
+pub(super) const TEMPLATE: &str = "templates/output.yaml";
 
 /// Renders the template, a text or an object of texts, with `data` for its dot.
 ///
@@ -22,9 +25,9 @@ pub(super) async fn render(
     data: &Value,
     stop: &CancellationToken,
 ) -> Result<Value, Failure> {
-    write(template, data).map_err(|error| {
-        Failure::new(Reason::InternalError, format!("the template cannot be written ({error})"))
-    })?;
+    fs::write(VALUES, json!({ "data": data }).to_string())
+        .and_then(|()| write(template, ".Values.data"))
+        .map_err(|error| cannot_write(&error))?;
     let words = ["template", "output", FOLDER, "--values", VALUES, "--show-only", TEMPLATE];
     let finished = program::run("helm", words, stop).await?;
     if !finished.ok {
@@ -34,7 +37,8 @@ pub(super) async fn render(
         .map_err(|_| Failure::new(Reason::InvalidArgs, "does not render to YAML"))
 }
 
-fn write(template: &Value, data: &Value) -> std::io::Result<()> {
+/// Writes the chart; in the template, the dot is what `scope` stands for.
+pub(super) fn write(template: &Value, scope: &str) -> std::io::Result<()> {
     let text = match template {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
@@ -42,11 +46,15 @@ fn write(template: &Value, data: &Value) -> std::io::Result<()> {
         }
     };
     let whole = format!(
-        "{{{{- define \"runner.output\" }}}}{text}{{{{ end -}}}}\n{{{{ include \"runner.output\" .Values.data }}}}\n"
+        "{{{{- define \"runner.output\" }}}}{text}{{{{ end -}}}}\n{{{{ include \"runner.output\" {scope} }}}}\n"
     );
     fs::create_dir_all(Path::new(FOLDER).join("templates"))?;
-    let about = json!({"apiVersion": "v2", "name": "output", "version": "0.0.0"});
+    let about = json!({"apiVersion": "v2", "name": "runner-output", "version": "0.0.0"});
     fs::write(Path::new(FOLDER).join("Chart.yaml"), about.to_string())?;
-    fs::write(Path::new(FOLDER).join(TEMPLATE), whole)?;
-    fs::write(VALUES, json!({ "data": data }).to_string())
+    fs::write(Path::new(FOLDER).join(TEMPLATE), whole)
+}
+
+/// What to say if that fails.
+pub(super) fn cannot_write(error: &std::io::Error) -> Failure {
+    Failure::new(Reason::InternalError, format!("the template cannot be written ({error})"))
 }

@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 
 use super::{Helm, chart_words};
 use crate::{
-    exec::Failure,
+    exec::{
+        Failure,
+        additional::{FOLDER, TEMPLATE, VALUES, cannot_write, write},
+    },
     reason::Reason,
     runners::helm::{CHART_FILE, CHART_FOLDER, args::Additional},
 };
-
-const FOLDER: &str = "/tmp/output";
-const VALUES: &str = "/tmp/output-values.json";
-const TEMPLATE: &str = "templates/output.yaml";
 
 /// Renders the template; `chart` is the chart's metadata.
 pub(super) async fn render(
@@ -26,15 +25,9 @@ pub(super) async fn render(
     chart: &Value,
 ) -> Result<Value, Failure> {
     let name = chart.get("name").and_then(Value::as_str).unwrap_or_default();
-    let template = match &additional.go_template {
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            serde_yaml::to_string(&additional.go_template).unwrap_or_default()
-        }
-    };
-    write(&template, name).map_err(|error| {
-        Failure::new(Reason::InternalError, format!("the template cannot be written ({error})"))
-    })?;
+    write(&additional.go_template, &format!("(index .Subcharts {name:?})"))
+        .and_then(|()| take_mounted())
+        .map_err(|error| cannot_write(&error))?;
     if !Path::new(CHART_FOLDER).exists() {
         let pull = [
             &["pull".to_owned()][..],
@@ -65,19 +58,13 @@ pub(super) async fn render(
     })
 }
 
-fn write(template: &str, chart: &str) -> std::io::Result<()> {
-    for folder in ["charts", "templates"] {
-        fs::create_dir_all(Path::new(FOLDER).join(folder))?;
-    }
-    let about = json!({"apiVersion": "v2", "name": "runner-output", "version": "0.0.0"});
-    fs::write(Path::new(FOLDER).join("Chart.yaml"), about.to_string())?;
-    let whole = format!(
-        "{{{{- define \"runner.output\" }}}}{template}{{{{ end -}}}}\n{{{{ include \"runner.output\" (index .Subcharts {chart:?}) }}}}\n"
-    );
-    fs::write(Path::new(FOLDER).join(TEMPLATE), whole)?;
+/// Puts the chart into the other, if it is mounted.
+fn take_mounted() -> std::io::Result<()> {
+    let charts = Path::new(FOLDER).join("charts");
+    fs::create_dir_all(&charts)?;
     let mounted = Path::new(CHART_FOLDER).join(CHART_FILE);
     if mounted.exists() {
-        fs::copy(mounted, Path::new(FOLDER).join("charts").join(CHART_FILE))?;
+        fs::copy(mounted, charts.join(CHART_FILE))?;
     }
     Ok(())
 }
