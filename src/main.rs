@@ -11,7 +11,7 @@ use runner_controller::{
     go_types, logging,
     manager::{self, Manager},
     runners::{Registry, Settings, job::Job},
-    submit::{self, Exit},
+    submit,
 };
 use serde_json::Value;
 
@@ -56,13 +56,9 @@ struct Run {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match submit::exit::command_line() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Nobody may be there to read it; the exit code tells as much. Not clap's own, which means cancelled.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::BadInput.into() } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     let result = match cli.command {
         Command::Run(settings) => run(settings).await,

@@ -13,8 +13,8 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
-use runner_controller::submit::{Exit, Failure};
+use clap::CommandFactory;
+use runner_controller::submit::{Exit, Failure, exit};
 
 mod change;
 mod cli;
@@ -31,13 +31,9 @@ use cli::{Cli, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli: Cli = match exit::command_line() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Nobody may be there to read it; the exit code tells as much.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::BadInput.into() } else { ExitCode::SUCCESS };
-        }
+        Err(code) => return code,
     };
     match execute(cli).await {
         Ok(exit) => exit.into(),

@@ -1,6 +1,8 @@
-//! How `submit` ends, as a number for scripts. Pure.
+//! How `submit` ends, as a number for scripts. I/O: [`command_line`] reads the command line.
 
 use std::process::ExitCode;
+
+use clap::Parser;
 
 use crate::client::{ClientError, ConnectError, Verdict};
 
@@ -32,6 +34,19 @@ pub enum Exit {
     NoRights = 77,
     /// RunnerExecutions are not installed in the cluster.
     NotInstalled = 78,
+}
+
+/// Reads the process's command line. What is wrong with it is told, and so is `--help`: then there is nothing left to
+/// do but to end with that code. It is not clap's own, which means cancelled.
+///
+/// # Errors
+/// The code to end with.
+pub fn command_line<C: Parser>() -> Result<C, ExitCode> {
+    C::try_parse().map_err(|error| {
+        // Nobody may be there to read it; the exit code tells as much.
+        let _ = error.print();
+        if error.use_stderr() { Exit::BadInput.into() } else { ExitCode::SUCCESS }
+    })
 }
 
 impl From<Exit> for ExitCode {
