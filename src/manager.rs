@@ -59,7 +59,6 @@ fn positive(text: &str) -> Result<Duration, String> {
 }
 
 /// Serves executions from a binary of its own.
-///
 #[derive(Parser)]
 struct CommandLine {
     #[command(flatten)]

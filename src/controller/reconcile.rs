@@ -87,8 +87,9 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
 /// When to try again after an error.
 #[allow(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 pub fn error_policy(execution: Arc<Execution>, error: &Error, cx: Arc<Context>) -> Action {
-    let (failures, delay) = cx.memory.failed(execution.uid(), jitter());
-    let delay = error.retry_in(delay, jitter());
+    let jitter = jitter();
+    let (failures, delay) = cx.memory.failed(execution.uid(), jitter);
+    let delay = error.retry_in(delay, jitter);
     tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
     Action::requeue(delay)
 }
