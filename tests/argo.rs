@@ -74,10 +74,9 @@ async fn one_execution_costs_four_writes_and_one_read() -> Result<()> {
     let env = Env::new(Level::Argo).await?;
     env.run("a", RUNNER, pause(Some("1")), |_| ()).await?;
     env.ends("a", Phase::Succeeded, Reason::Succeeded).await?;
-    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
+    let audit = common::audit(env.cluster).await?;
     let mut requests: Vec<String> = audit
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .iter()
         .filter(|e| e["user"]["username"] == "system:serviceaccount:runner-system:runner-controller")
         .filter(|e| e["objectRef"]["namespace"] == env.namespace.as_str())
         .map(|e| {

@@ -30,16 +30,14 @@ fn phase(rex: &RunnerExecution) -> Option<Phase> {
 }
 
 /// The requests to create a Job in the test's namespace, as the API server's audit log tells them.
-fn job_creations(env: &Env) -> Result<Vec<Value>> {
-    let audit = std::fs::read_to_string(env.cluster.audit_log())?;
-    let events = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(events
-        .filter(|e| {
-            e["verb"] == "create"
-                && e["objectRef"]["resource"] == "jobs"
-                && e["objectRef"]["namespace"] == env.namespace.as_str()
-        })
-        .collect())
+async fn job_creations(env: &Env) -> Result<Vec<Value>> {
+    let mut events = common::audit(env.cluster).await?;
+    events.retain(|e| {
+        e["verb"] == "create"
+            && e["objectRef"]["resource"] == "jobs"
+            && e["objectRef"]["namespace"] == env.namespace.as_str()
+    });
+    Ok(events)
 }
 
 async fn running(env: &Env, name: &str) -> Result<RunnerExecution> {
@@ -60,7 +58,7 @@ async fn a_started_job_is_recorded_owned_marked_and_made_by_the_service_account(
     );
     ensure!(job["spec"]["template"]["spec"]["serviceAccountName"] == "deployer", "runs as somebody else");
     let user = format!("system:serviceaccount:{}:deployer", env.namespace);
-    let creates = job_creations(&env)?;
+    let creates = job_creations(&env).await?;
     ensure!(
         creates.len() == 1 && creates[0]["impersonatedUser"]["username"] == user.as_str(),
         "made by {creates:#?}"
@@ -129,7 +127,7 @@ async fn a_dry_run_shows_what_would_be_stored_and_stores_nothing() -> Result<()>
     ensure!(!env.exists("job", "a").await?, "a Job was made");
     // One that was made and removed again would not be seen otherwise.
     let dry = |e: &Value| e["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All"));
-    ensure!(job_creations(&env)?.iter().all(dry), "it was not asked for as a dry run");
+    ensure!(job_creations(&env).await?.iter().all(dry), "it was not asked for as a dry run");
     Ok(())
 }
 
@@ -483,7 +481,7 @@ async fn three_controllers_at_once_start_everything_once() -> Result<()> {
     for number in 0..count {
         env.ends(&format!("a{number}"), Phase::Failed, Reason::TimedOut).await?;
     }
-    let created = job_creations(&env)?.iter().filter(|e| e["responseStatus"]["code"] == 201).count();
+    let created = job_creations(&env).await?.iter().filter(|e| e["responseStatus"]["code"] == 201).count();
     ensure!(created == count, "{created} Jobs were made for {count} executions");
     Ok(())
 }

@@ -21,8 +21,8 @@ use runner_controller::{
 use serde_json::{Value, json};
 
 use crate::{
-    common::{Env, has_condition},
-    full, generate,
+    common::{Env, full, has_condition},
+    generate,
     process::Controller,
     schema::{self, LENIENT},
     watched::{Last, Watched},

@@ -34,7 +34,7 @@ use anyhow::{Result, ensure};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, api::PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     common::Env,
@@ -49,11 +49,6 @@ use crate::{
 const AT_ONCE: usize = 48;
 /// More memory than a controller may take, in MiB, whatever it is fed.
 const MOST_MEMORY: u64 = 512;
-
-/// Whether more is tried than fits into every test run.
-fn full() -> bool {
-    std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
-}
 
 #[test]
 fn every_row_of_the_table_is_tested_or_listed_with_a_reason() {
@@ -90,7 +85,7 @@ async fn every_bad_input_of_the_table_is_refused_or_fails_with_a_reason() -> Res
     ensure!(memory < MOST_MEMORY, "the controller took {memory} MiB");
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     ensure!(failed == 0, "{failed} of {} trials failed", outcomes.len());
-    nothing_was_made(&places.quiet.env)
+    nothing_was_made(&places.quiet.env).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -216,18 +211,14 @@ async fn secrets(env: &Env) -> Result<()> {
 }
 
 /// By the audit log, since what was made may be gone again.
-fn nothing_was_made(env: &Env) -> Result<()> {
-    let log = std::fs::read_to_string(env.cluster.audit_log())?;
-    let made: Vec<Value> = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|event| {
-            event["verb"] == "create"
-                && event["objectRef"]["namespace"] == env.namespace.as_str()
-                && matches!(event["objectRef"]["resource"].as_str(), Some("jobs" | "workflows"))
-                && event["responseStatus"]["code"] == 201
-        })
-        .collect();
+async fn nothing_was_made(env: &Env) -> Result<()> {
+    let mut made = common::audit(env.cluster).await?;
+    made.retain(|event| {
+        event["verb"] == "create"
+            && event["objectRef"]["namespace"] == env.namespace.as_str()
+            && matches!(event["objectRef"]["resource"].as_str(), Some("jobs" | "workflows"))
+            && event["responseStatus"]["code"] == 201
+    });
     ensure!(made.is_empty(), "something was made where nothing may be: {made:?}");
     Ok(())
 }

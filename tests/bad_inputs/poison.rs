@@ -21,8 +21,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    common::Env,
-    full,
+    common::{Env, full},
     process::{self, Controller},
     row::{Input, args_from, endless, field, job, raw_args, workflow},
     schema::{self, LENIENT},

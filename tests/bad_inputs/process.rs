@@ -114,12 +114,7 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 
 /// A kubeconfig by which a process has the rights of the controller's own ServiceAccount.
 async fn as_controller(cluster: &Cluster) -> Result<tempfile::NamedTempFile> {
-    let account = ["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"];
-    let token = common::kubectl(cluster, &account, None).await?;
     let file = tempfile::NamedTempFile::new()?;
-    std::fs::copy(cluster.kubeconfig(), file.path())?;
-    let (token, path) =
-        (format!("--token={}", token.trim()), format!("--kubeconfig={}", file.path().display()));
-    common::kubectl(cluster, &["config", "set-credentials", "admin", &token, &path], None).await?;
+    serde_json::to_writer(file.as_file(), &common::controller_kubeconfig(cluster).await?)?;
     Ok(file)
 }

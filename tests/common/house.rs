@@ -39,8 +39,7 @@ impl House {
 
     /// Every answered request so far, as the API server's audit log tells it.
     pub async fn audit(&self) -> Result<Vec<Value>> {
-        let log = tokio::fs::read_to_string(self.cluster.audit_log()).await?;
-        Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        super::audit(&self.cluster).await
     }
 
     /// How many children the API server let the controller create in a namespace, by its audit log.

@@ -109,6 +109,17 @@ pub async fn install(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Whether more is tried, and for longer, than fits into every test run.
+pub fn full() -> bool {
+    std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
+}
+
+/// Every answered request so far, as the API server's audit log tells it.
+pub async fn audit(cluster: &Cluster) -> Result<Vec<Value>> {
+    let log = tokio::fs::read_to_string(cluster.audit_log()).await?;
+    Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// For a client with the rights of the controller's ServiceAccount.
 pub async fn controller_config(cluster: &Cluster) -> Result<Config> {
     config(controller_kubeconfig(cluster).await?).await

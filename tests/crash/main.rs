@@ -33,7 +33,7 @@ use faultproxy::{Action, Answer, EventAction, EventRule, Plan, Point, Rule, Sign
 use futures::{StreamExt, stream};
 
 use crate::{
-    common::{history, house::House},
+    common::{full, history, house::House},
     point::Run,
     scenario::Scenario,
     storm::Storm,
@@ -57,10 +57,6 @@ impl Case {
     fn line(&self) -> String {
         format!("{} | {} | {}", self.scenario.name, self.fault, self.at)
     }
-}
-
-fn full() -> bool {
-    std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -26,12 +26,11 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::{common::house::House, outage::Outage, stage::Stage};
-
-/// Whether each outage is taken as often and as long as it is meant.
-fn full() -> bool {
-    std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
-}
+use crate::{
+    common::{full, house::House},
+    outage::Outage,
+    stage::Stage,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_goes_down_the_controller_is_back_within_seconds_and_runs_everything_once() -> Result<()> {

@@ -8,7 +8,7 @@ use http::Request;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
-use crate::{full, stage::Stage};
+use crate::{common::full, stage::Stage};
 
 /// What goes down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
