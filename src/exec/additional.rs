@@ -27,7 +27,7 @@ pub(super) async fn render(
 ) -> Result<Value, Failure> {
     fs::write(VALUES, json!({ "data": data }).to_string())
         .and_then(|()| write(template, ".Values.data"))
-        .map_err(|error| cannot_write(&error))?;
+        .map_err(|error| Failure::unwritten("the template", &error))?;
     let words = ["template", "output", FOLDER, "--values", VALUES, "--show-only", TEMPLATE];
     let finished = program::run("helm", words, stop).await?;
     if !finished.ok {
@@ -52,9 +52,4 @@ pub(super) fn write(template: &Value, scope: &str) -> std::io::Result<()> {
     let about = json!({"apiVersion": "v2", "name": "runner-output", "version": "0.0.0"});
     fs::write(Path::new(FOLDER).join("Chart.yaml"), about.to_string())?;
     fs::write(Path::new(FOLDER).join(TEMPLATE), whole)
-}
-
-/// What to say if that fails.
-pub(super) fn cannot_write(error: &std::io::Error) -> Failure {
-    Failure::new(Reason::InternalError, format!("the template cannot be written ({error})"))
 }

@@ -14,7 +14,7 @@ use crate::{
     runners::{
         helm::{
             CHART_FILE, CHART_FOLDER, VALUES_FOLDER,
-            args::{Args, Command},
+            args::{Args, Command, LONGEST_NAME},
         },
         input::InputFile,
     },
@@ -161,7 +161,7 @@ fn release_of(args: &Args, input: &InputFile, pod: &Pod) -> Result<String, Failu
     } else {
         args.name.clone().unwrap_or(own)
     };
-    if name.len() > 53 {
+    if name.len() > LONGEST_NAME {
         let what = "spec.args.name: is required, of at most 53 characters, where spec.context.name is longer";
         return Err(Failure::new(Reason::InvalidArgs, what));
     }
@@ -181,7 +181,6 @@ fn redactor(args: &Args, input: &InputFile, secret_args: bool) -> Redactor {
 }
 
 fn write_values(values: &Map<String, Value>) -> Result<(), Failure> {
-    std::fs::write(VALUES, Value::Object(values.clone()).to_string()).map_err(|error| {
-        Failure::new(Reason::InternalError, format!("the values cannot be written ({error})"))
-    })
+    std::fs::write(VALUES, Value::Object(values.clone()).to_string())
+        .map_err(|error| Failure::unwritten("the values", &error))
 }

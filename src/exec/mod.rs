@@ -74,6 +74,11 @@ impl Failure {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
+
+    /// A file of the pod's own cannot be written.
+    fn unwritten(what: &str, error: &std::io::Error) -> Self {
+        Self::new(Reason::InternalError, format!("{what} cannot be written ({error})"))
+    }
 }
 
 impl From<Rejection> for Failure {

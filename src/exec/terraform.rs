@@ -45,9 +45,8 @@ pub async fn run(input: &InputFile, pod: &Pod, stop: &CancellationToken) -> Resu
     let redactor = Redactor::new(pod.secret_args.then_some(&input.args));
     let tofu = Tofu { args, pod, stop, redactor };
     module::lay_out(&tofu.args, &pod.namespace)?;
-    std::fs::write(VARIABLES, Value::Object(tofu.args.variables.clone()).to_string()).map_err(|error| {
-        Failure::new(Reason::InternalError, format!("the variables cannot be written ({error})"))
-    })?;
+    std::fs::write(VARIABLES, Value::Object(tofu.args.variables.clone()).to_string())
+        .map_err(|error| Failure::unwritten("the variables", &error))?;
     tofu.init().await?;
     lock::open(&tofu, input.context.dry_run).await?;
     let plan = tofu.plan().await?;

@@ -12,7 +12,7 @@ use super::{Helm, chart_words};
 use crate::{
     exec::{
         Failure,
-        additional::{FOLDER, TEMPLATE, VALUES, cannot_write, write},
+        additional::{FOLDER, TEMPLATE, VALUES, write},
     },
     reason::Reason,
     runners::helm::{CHART_FILE, CHART_FOLDER, args::Additional},
@@ -27,7 +27,7 @@ pub(super) async fn render(
     let name = chart.get("name").and_then(Value::as_str).unwrap_or_default();
     write(&additional.go_template, &format!("(index .Subcharts {name:?})"))
         .and_then(|()| take_mounted())
-        .map_err(|error| cannot_write(&error))?;
+        .map_err(|error| Failure::unwritten("the template", &error))?;
     if !Path::new(CHART_FOLDER).exists() {
         let pull = [
             &["pull".to_owned()][..],
@@ -40,9 +40,7 @@ pub(super) async fn render(
     let values = helm.must(&["get", "values", &helm.release, "--all", "--output", "json"]).await?;
     let values: Value = serde_json::from_str(&values).unwrap_or(Value::Null);
     let scoped = json!({ name: values, "global": values.get("global") });
-    fs::write(VALUES, scoped.to_string()).map_err(|error| {
-        Failure::new(Reason::InternalError, format!("the values cannot be written ({error})"))
-    })?;
+    fs::write(VALUES, scoped.to_string()).map_err(|error| Failure::unwritten("the values", &error))?;
     let told = helm
         .must(&["template", &helm.release, FOLDER, "--values", VALUES, "--show-only", TEMPLATE])
         .await

@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_mins(5);
 const MAX_HISTORY: u32 = 10;
 const MAX_VALUES_FROM: usize = 16;
 /// How long helm lets the name of a release be.
-const LONGEST_NAME: usize = 53;
+pub const LONGEST_NAME: usize = 53;
 
 /// What to do with which release.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
