@@ -36,7 +36,7 @@ impl Submit {
     /// The same in a terminal of its own, made by script(1); standard input is what is typed.
     pub(crate) fn in_terminal(kubeconfig: impl AsRef<std::ffi::OsStr>, args: &str) -> Self {
         let mut command = Command::new("script");
-        let line = format!("{} submit {args}", env!("CARGO_BIN_EXE_runner-controller"));
+        let line = format!("exec {} submit {args}", env!("CARGO_BIN_EXE_runner-controller"));
         command.args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"]);
         command.env("TERM", "xterm");
         Self::of(command, kubeconfig)
