@@ -54,7 +54,7 @@ struct Run {
     exec_image: Option<String>,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli: Cli = match submit::exit::command_line() {
         Ok(cli) => cli,
