@@ -22,7 +22,7 @@ use crate::{
         self,
         history::{self, History},
         house::House,
-        kubelet::stand_in_for_kubelet,
+        kubelet::{self, stand_in_for_kubelet},
     },
     process::Process,
     scenario::{Scenario, Story},
@@ -65,8 +65,8 @@ impl Run {
         let executions_kind = ApiResource::erase::<RunnerExecution>(&());
         let executions = History::record(client.clone(), &self.namespace, &executions_kind).await?;
         let children = History::record(client.clone(), &self.namespace, &self.kind).await?;
-        let mut kubelet = JoinSet::new();
-        kubelet.spawn(stand_in_for_kubelet(client, self.namespace.clone(), self.scenario.pods));
+        let mut nodes = JoinSet::new();
+        nodes.spawn(stand_in_for_kubelet(client, self.namespace.clone(), self.scenario.pods));
         let mut process = Process::start(&self.house, &self.namespace, self.plan.clone()).await?;
         let proxy = Arc::clone(&process.proxy);
         let told = tokio::time::timeout(PATIENCE, async {
@@ -124,6 +124,9 @@ impl Run {
             (status.phase, status.reason) == (Some(phase), Some(reason)),
             "it ended otherwise: {status:?}"
         );
+        if self.scenario.tells_output() {
+            ensure!(status.output == Some(kubelet::output()), "its output is lost: {status:?}");
+        }
         common::check_consistency(&end)
     }
 
