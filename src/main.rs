@@ -92,7 +92,9 @@ fn print_crd(go: bool) -> Result<(), Box<dyn Error>> {
 async fn run(run: Run) -> Result<(), Box<dyn Error>> {
     let pod_defaults = read_pod_defaults(run.pod_defaults.as_deref())?;
     Job::check_pod_defaults(&pod_defaults)?;
-    let registry = Registry::built_in(&Settings { pod_defaults, exec_image: run.exec_image });
+    // The pods of this project log as much as their controller.
+    let exec_log = std::env::var("RUST_LOG").ok();
+    let registry = Registry::built_in(&Settings { pod_defaults, exec_image: run.exec_image, exec_log });
     Manager::of(registry, Others::Tell).run_with(run.settings).await
 }
 

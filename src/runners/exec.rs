@@ -77,15 +77,25 @@ impl Source {
 #[derive(Clone, Debug)]
 pub(super) struct Exec<T> {
     tool: T,
-    image: String,
-    pod_defaults: Value,
+    pods: Pods,
     job: Job,
 }
 
+/// How the pods of this project are made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Pods {
+    /// The image with this program and with the tools, as nodes know it.
+    pub(super) image: String,
+    /// A pod spec whose fields are defaults, as for [`Job::new`].
+    pub(super) defaults: Value,
+    /// What they log, in the form of `RUST_LOG`; as much as is usual if absent.
+    pub(super) log: Option<String>,
+}
+
 impl<T: Tool> Exec<T> {
-    /// For a tool that is in that image; `pod_defaults` as for [`Job::new`].
-    pub(super) fn new(tool: T, image: &str, pod_defaults: &Value) -> Self {
-        Self { tool, image: image.to_owned(), pod_defaults: pod_defaults.clone(), job: Job::default() }
+    /// For a tool that is in the pods' image.
+    pub(super) fn new(tool: T, pods: &Pods) -> Self {
+        Self { tool, pods: pods.clone(), job: Job::default() }
     }
 
     fn pod(&self, run: &Run<'_>, needs: Needs) -> Value {
@@ -95,8 +105,8 @@ impl<T: Tool> Exec<T> {
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         });
-        if self.pod_defaults.is_object() {
-            merge(&mut pod, self.pod_defaults.clone());
+        if self.pods.defaults.is_object() {
+            merge(&mut pod, self.pods.defaults.clone());
         }
         let Value::Object(pod) = &mut pod else { return pod };
         pod.insert("serviceAccountName".into(), run.service_account.into());
@@ -123,7 +133,7 @@ impl<T: Tool> Exec<T> {
         let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
         let container = json!({
             "name": "main",
-            "image": self.image,
+            "image": self.pods.image,
             "imagePullPolicy": "IfNotPresent",
             "args": ["exec", T::NAME],
             "env": [
@@ -142,7 +152,12 @@ impl<T: Tool> Exec<T> {
             },
         });
         match container {
-            Value::Object(container) => container,
+            Value::Object(mut container) => {
+                if let Some(log) = &self.pods.log {
+                    input::push(&mut container, "env", json!({"name": "RUST_LOG", "value": log}));
+                }
+                container
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 Map::new()
             }

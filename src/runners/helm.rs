@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use self::args::Args;
 use super::{
     Rejection, Runner,
-    exec::{Exec, Needs, Tool},
+    exec::{Exec, Needs, Pods, Tool},
 };
 
 pub mod args;
@@ -21,9 +21,9 @@ pub const CHART_FILE: &str = "chart.tgz";
 /// Where a pod finds the values that come from ConfigMaps and Secrets: files, by their place in `valuesFrom`.
 pub const VALUES_FOLDER: &str = "/var/run/runner/values";
 
-/// The runner, for pods of that image.
-pub fn runner(image: &str, pod_defaults: &Value) -> impl Runner {
-    Exec::new(Helm, image, pod_defaults)
+/// The runner, with pods that are made like that.
+pub(super) fn runner(pods: &Pods) -> impl Runner + use<> {
+    Exec::new(Helm, pods)
 }
 
 struct Helm;

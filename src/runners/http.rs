@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use self::args::{Args, Auth};
 use super::{
     Rejection, Runner,
-    exec::{Exec, Needs, Tool},
+    exec::{Exec, Needs, Pods, Tool},
 };
 
 pub mod args;
@@ -18,9 +18,9 @@ pub mod condition;
 /// Where a pod finds what it shows to prove who it is.
 pub const AUTH_FOLDER: &str = "/var/run/runner/auth";
 
-/// The runner, for pods of that image.
-pub fn runner(image: &str, pod_defaults: &Value) -> impl Runner {
-    Exec::new(Http, image, pod_defaults)
+/// The runner, with pods that are made like that.
+pub(super) fn runner(pods: &Pods) -> impl Runner + use<> {
+    Exec::new(Http, pods)
 }
 
 struct Http;

@@ -278,13 +278,10 @@ impl Registry {
     /// The runners of this project.
     pub fn built_in(settings: &Settings) -> Self {
         let runners = Self::new().with(argo::ArgoWorkflow).with(job::Job::new(settings.pod_defaults.clone()));
-        match &settings.exec_image {
-            Some(image) => runners
-                .with(helm::runner(image, &settings.pod_defaults))
-                .with(http::runner(image, &settings.pod_defaults))
-                .with(terraform::runner(image, &settings.pod_defaults)),
-            None => runners,
-        }
+        let Some(image) = settings.exec_image.clone() else { return runners };
+        let pods =
+            exec::Pods { image, defaults: settings.pod_defaults.clone(), log: settings.exec_log.clone() };
+        runners.with(helm::runner(&pods)).with(http::runner(&pods)).with(terraform::runner(&pods))
     }
 
     /// Adds a runner; one of the same name is replaced.
@@ -323,9 +320,10 @@ pub struct Settings {
     /// host networking. What the user wrote wins. An object, or null for none.
     pub pod_defaults: Value,
     /// The image with this program, for the runners that work in a pod of their own ([`helm`], [`http`],
-    /// [`terraform`]); without it they
-    /// are not served.
+    /// [`terraform`]); without it they are not served.
     pub exec_image: Option<String>,
+    /// What those pods log, in the form of `RUST_LOG`; as much as is usual if absent.
+    pub exec_log: Option<String>,
 }
 
 /// How long a child may wait for something of the cluster's before the run fails, unless the operator says otherwise.

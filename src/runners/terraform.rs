@@ -8,7 +8,7 @@ use serde_json::Value;
 use self::args::Args;
 use super::{
     Rejection, Runner,
-    exec::{Exec, Needs, Tool},
+    exec::{Exec, Needs, Pods, Tool},
 };
 
 pub mod args;
@@ -18,9 +18,9 @@ pub const MODULE_FOLDER: &str = "/var/run/runner/module";
 /// The archive in there.
 pub const ARCHIVE: &str = "module.tgz";
 
-/// The runner, for pods of that image.
-pub fn runner(image: &str, pod_defaults: &Value) -> impl Runner {
-    Exec::new(Terraform, image, pod_defaults)
+/// The runner, with pods that are made like that.
+pub(super) fn runner(pods: &Pods) -> impl Runner + use<> {
+    Exec::new(Terraform, pods)
 }
 
 struct Terraform;

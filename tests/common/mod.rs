@@ -223,8 +223,11 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
             controller::Options { namespace: Some(self.namespace.clone()), ..controller::Options::default() };
         change(&mut options);
         let stop = CancellationToken::new();
-        let settings =
-            Settings { pod_defaults: json!({"hostNetwork": true}), exec_image: Some(EXEC_IMAGE.to_owned()) };
+        let settings = Settings {
+            pod_defaults: json!({"hostNetwork": true}),
+            exec_image: Some(EXEC_IMAGE.to_owned()),
+            exec_log: None,
+        };
         let registry = Registry::built_in(&settings);
         tokio::spawn(controller::run(
             Client::try_from(controller_config(self.cluster).await?)?,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Exec, Needs, Tool, told};
+use super::{Exec, Needs, Pods, Tool, told};
 use crate::{
     crd::OutputRef,
     reason::Reason,
@@ -33,8 +33,9 @@ fn done() -> Observation {
 #[test]
 fn the_pod_runs_the_tool_as_the_service_account_and_reads_its_arguments_from_the_input_file() {
     let args = json!({"password": "sesame"});
-    let exec =
-        Exec::new(Any, "localhost/runner:1", &json!({"hostNetwork": true, "serviceAccountName": "other"}));
+    let defaults = json!({"hostNetwork": true, "serviceAccountName": "other"});
+    let pods = Pods { image: "localhost/runner:1".into(), defaults, log: Some("debug".into()) };
+    let exec = Exec::new(Any, &pods);
     let rendered = exec.render(&Run::example(&args)).unwrap();
     let spec = Value::Object(rendered.spec.clone());
     let pod = &spec["template"]["spec"];
@@ -48,6 +49,8 @@ fn the_pod_runs_the_tool_as_the_service_account_and_reads_its_arguments_from_the
     let mounted: Vec<&Value> =
         container["volumeMounts"].as_array().unwrap().iter().map(|it| &it["mountPath"]).collect();
     assert_eq!(mounted, ["/tmp", "/var/run/runner/auth", "/var/run/runner/input"]);
+    let env = container["env"].as_array().unwrap();
+    assert!(env.contains(&json!({"name": "RUST_LOG", "value": "debug"})));
     assert_eq!(rendered.input, Some(args));
     assert!(!spec.to_string().contains("sesame"));
     assert_eq!(rendered.held_back, None);
@@ -57,14 +60,14 @@ fn the_pod_runs_the_tool_as_the_service_account_and_reads_its_arguments_from_the
 fn of_a_rehearsal_nothing_is_left() {
     let args = json!({});
     let run = Run { dry_run: true, ..Run::example(&args) };
-    let rendered = Exec::new(Any, "i", &Value::Null).render(&run).unwrap();
+    let rendered = Exec::new(Any, &Pods::default()).render(&run).unwrap();
     assert_eq!(rendered.held_back, Some(json!({"spec": {"ttlSecondsAfterFinished": 0}})));
 }
 
 #[test]
 fn without_an_operators_defaults_the_pod_is_whole_as_well() {
     let args = json!({});
-    let rendered = Exec::new(Any, "i", &Value::Null).render(&Run::example(&args)).unwrap();
+    let rendered = Exec::new(Any, &Pods::default()).render(&Run::example(&args)).unwrap();
     let pod = &rendered.spec["template"]["spec"];
     assert_eq!(
         (&pod["containers"][0]["name"], &pod["securityContext"]["runAsNonRoot"]),
