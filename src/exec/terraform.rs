@@ -1,15 +1,14 @@
 //! The work of the runner `terraform`: a plan by OpenTofu, and then exactly that plan.
 //!
-//! Input: [`Args`]. Output: the module's outputs. Its state is in the Secret `tfstate-default-<module.name>` of the
-//! run's namespace, as OpenTofu's own Kubernetes backend keeps it. I/O: runs tofu; reads and writes files below
-//! `/tmp`; reads the lock of the state, as the run's ServiceAccount.
+//! Input: [`Args`]. Output: the module's outputs. Its [state] is in a Secret of the run's namespace. I/O: runs tofu;
+//! reads and writes files below `/tmp`; reads the state's Secret and lock, as the run's ServiceAccount.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::told::Told;
+use self::{state::Place, told::Told};
 use super::{Done, Failure, additional, pod::Pod, program, redact::Redactor};
 use crate::{
     reason::Reason,
@@ -21,6 +20,7 @@ use crate::{
 
 mod lock;
 mod module;
+mod state;
 mod told;
 
 const VARIABLES: &str = "/tmp/variables.tfvars.json";
@@ -31,6 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// One run of the runner.
 pub(super) struct Tofu<'a> {
     args: Args,
+    dry_run: bool,
     pod: &'a Pod,
     stop: &'a CancellationToken,
     redactor: Redactor,
@@ -43,14 +44,15 @@ pub(super) struct Tofu<'a> {
 pub async fn run(input: &InputFile, pod: &Pod, stop: &CancellationToken) -> Result<Done, Failure> {
     let args = Args::read(&input.args)?;
     let redactor = Redactor::new(pod.secret_args.then_some(&input.args));
-    let tofu = Tofu { args, pod, stop, redactor };
-    module::lay_out(&tofu.args, &pod.namespace)?;
+    let tofu = Tofu { args, dry_run: input.context.dry_run, pod, stop, redactor };
+    let place = state::place(&tofu).await?;
+    module::lay_out(&tofu.args)?;
     std::fs::write(VARIABLES, Value::Object(tofu.args.variables.clone()).to_string())
         .map_err(|error| Failure::unwritten("the variables", &error))?;
-    tofu.init().await?;
-    lock::open(&tofu, input.context.dry_run).await?;
+    tofu.init(&place).await?;
+    lock::open(&tofu).await?;
     let plan = tofu.plan().await?;
-    if input.context.dry_run || tofu.args.command == Command::Plan {
+    if tofu.dry_run || tofu.args.command == Command::Plan {
         let message = format!("{} of {} resources would change.", told::changed(&plan), plan.len());
         return Ok(Done {
             message,
@@ -83,7 +85,7 @@ impl Tofu<'_> {
         let env = self.args.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(own);
         let chdir = format!("-chdir={}", module::FOLDER);
         let words = std::iter::once(chdir.as_str()).chain(args.iter().copied());
-        let finished = program::listen("tofu", words, env, self.stop, &mut hears).await?;
+        let finished = program::listen("tofu", words, env, self.stop, &mut hears, &mut quiet).await?;
         if finished.ok { Ok(finished.stdout) } else { Err(self.failure(&finished)) }
     }
 
@@ -94,13 +96,13 @@ impl Tofu<'_> {
         Failure::new(reason, self.redactor.clean(&told))
     }
 
-    async fn init(&self) -> Result<(), Failure> {
+    async fn init(&self, place: &Place) -> Result<(), Failure> {
         let from = self.args.module.source.as_ref().map(|source| format!("-from-module={source}"));
         if let Some(from) = &from {
             // An address fills the folder, which must be empty for it.
             self.must(&["init", "-no-color", "-backend=false", from], quiet).await?;
-            module::add_backend(&self.args, &self.pod.namespace)?;
         }
+        module::set_backend(place)?;
         self.must(&["init", "-no-color"], quiet).await?;
         if self.args.allow_local_exec { Ok(()) } else { module::refuse_local_exec() }
     }
@@ -111,6 +113,10 @@ impl Tofu<'_> {
         let mut words = vec!["plan", "-json", &variables, &out];
         if self.args.command == Command::Destroy {
             words.push("-destroy");
+        }
+        if self.dry_run {
+            // Nothing is changed, and nothing is to be left behind.
+            words.push("-lock=false");
         }
         self.must(&words, quiet).await?;
         let shown = self.must(&["show", "-json", PLAN], quiet).await?;
@@ -150,7 +156,11 @@ impl Tofu<'_> {
             output.insert("additional".to_owned(), additional);
         }
         output.insert("outputs".to_owned(), Value::Object(outputs));
-        Ok((output, sensitive))
+        if self.args.output.tfstate {
+            let state = self.must(&["state", "pull"], quiet).await?;
+            output.insert("tfstate".to_owned(), state::told(&state, &self.args.variables));
+        }
+        Ok((output, sensitive || self.args.output.tfstate))
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde::Deserialize;
 
-use super::{Tofu, quiet};
+use super::{Tofu, quiet, state};
 use crate::{
     exec::{Failure, pod::refused},
     reason::Reason,
@@ -42,8 +42,8 @@ impl Lock {
 }
 
 /// Opens a lock of ours that a pod left which is gone.
-pub(super) async fn open(tofu: &Tofu<'_>, dry_run: bool) -> Result<(), Failure> {
-    let name = format!("lock-tfstate-default-{}", tofu.args.module.name);
+pub(super) async fn open(tofu: &Tofu<'_>) -> Result<(), Failure> {
+    let name = format!("lock-{}", state::secret(&tofu.args));
     let leases: Api<Lease> = Api::namespaced(tofu.pod.client(), &tofu.pod.namespace);
     let lease = leases
         .get_opt(&name)
@@ -61,7 +61,7 @@ pub(super) async fn open(tofu: &Tofu<'_>, dry_run: bool) -> Result<(), Failure> 
     if tofu.pod.is_alive(pod, Reason::TerraformFailed).await? {
         return Err(in_use(&format!("pod {pod}"), "wait until that has ended, then try again"));
     }
-    if dry_run {
+    if tofu.dry_run {
         return Err(in_use(&format!("pod {pod}, which is gone"), "a run that is not dry opens it first"));
     }
     tracing::info!(pod, "opening a lock that a pod left which is gone");

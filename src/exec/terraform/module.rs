@@ -2,8 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use serde_json::json;
-
+use super::state::Place;
 use crate::{
     exec::Failure,
     reason::Reason,
@@ -16,7 +15,7 @@ pub(super) const FOLDER: &str = "/tmp/module";
 const BACKEND: &str = "runner_backend_override.tf.json";
 
 /// Lays out the module, unless it comes from an address.
-pub(super) fn lay_out(args: &Args, namespace: &str) -> Result<(), Failure> {
+pub(super) fn lay_out(args: &Args) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Reason::InternalError, format!("the module cannot be laid out ({error})"))
     };
@@ -33,15 +32,12 @@ pub(super) fn lay_out(args: &Args, namespace: &str) -> Result<(), Failure> {
             return Err(Failure::new(Reason::InvalidArgs, what));
         }
     }
-    if args.module.source.is_none() { add_backend(args, namespace) } else { Ok(()) }
+    Ok(())
 }
 
-/// Keeps the state in the run's namespace, whatever the module says.
-pub(super) fn add_backend(args: &Args, namespace: &str) -> Result<(), Failure> {
-    let backend =
-        json!({"secret_suffix": args.module.name, "namespace": namespace, "in_cluster_config": true});
-    let text = json!({"terraform": {"backend": {"kubernetes": backend}}}).to_string();
-    fs::write(Path::new(FOLDER).join(BACKEND), text)
+/// Has the state kept in that place, whatever the module says.
+pub(super) fn set_backend(place: &Place) -> Result<(), Failure> {
+    fs::write(Path::new(FOLDER).join(BACKEND), place.backend().to_string())
         .map_err(|error| Failure::new(Reason::InternalError, format!("the backend cannot be set ({error})")))
 }
 

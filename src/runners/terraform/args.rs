@@ -78,6 +78,10 @@ pub struct Wanted {
     /// A Go template over the module's outputs, by name; its text must be YAML. Comes back as `additional`.
     #[serde(default)]
     pub go_template: Option<Value>,
+    /// The state and the variables come back as well, as `tfstate` in the original's form. Since a state holds whatever
+    /// the module knows, all outputs go into a Secret then.
+    #[serde(default)]
+    pub tfstate: bool,
 }
 
 impl Args {
@@ -107,8 +111,14 @@ impl Args {
                 "each name must be of letters, digits and _, and none may be PATH, HOME, USER or begin with TF_",
             );
         }
-        if self.output.go_template.is_some() && self.command != Command::Apply {
-            add("output.goTemplate", "goes with apply");
+        let apply = self.command == Command::Apply;
+        for (field, set) in [
+            ("output.goTemplate", self.output.go_template.is_some()),
+            ("output.tfstate", self.output.tfstate),
+        ] {
+            if set && !apply {
+                add(field, "goes with apply");
+            }
         }
     }
 }

@@ -31,6 +31,7 @@ fn a_module_may_come_from_a_config_map() {
 #[case(json!({"env": {"TF_DATA_DIR": "sesame"}}), "spec.args.env: each name")]
 #[case(json!({"env": {"USER": "sesame"}}), "spec.args.env: each name")]
 #[case(json!({"command": "destroy", "output": {"goTemplate": "sesame"}}), "spec.args.output.goTemplate: goes with apply")]
+#[case(json!({"command": "plan", "output": {"tfstate": true}}), "spec.args.output.tfstate: goes with apply")]
 fn what_is_wrong_is_told_by_its_field_and_without_values(#[case] over: Value, #[case] why: &str) {
     let rejection = Args::read(&args(over)).unwrap_err().to_string();
     assert!(rejection.contains(why) && !rejection.contains("sesame"), "{rejection}");
