@@ -5,9 +5,13 @@
 //! files below `/tmp`; reads Secrets of releases, and what is not ready, as the run's ServiceAccount.
 
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{lock::Mark, words::Words};
+use self::{
+    lock::Mark,
+    words::{Rollback, Words},
+};
 use super::{Done, Failure, pod::Pod, program, redact::Redactor};
 use crate::{
     reason::Reason,
@@ -74,6 +78,25 @@ impl Helm<'_> {
         if finished.ok { Ok(finished.stdout) } else { Err(self.failure(&finished.stderr).await) }
     }
 
+    /// Goes back to an earlier revision, as the words say. Unlike what else makes a revision, this takes no labels:
+    /// they are set from outside as soon as helm says which revision it has made.
+    pub(super) async fn roll_back(&self, words: &[&str]) -> Result<String, Failure> {
+        let all = words.iter().copied().chain(["--debug", "--namespace", self.pod.namespace.as_str()]);
+        let (made, is_made) = watch::channel(None);
+        let mut next = None;
+        let mut hears = async |line: &str| match Rollback::read(line) {
+            Some(Rollback::After(last)) => next = Some(last + 1),
+            Some(Rollback::Made) => made.send_modify(|made| *made = next),
+            None => {}
+        };
+        let (env, mut deaf) = (std::iter::empty(), async |_: &str| ());
+        let finished = tokio::select! {
+            finished = program::listen("helm", all, env, self.stop, &mut deaf, &mut hears) => finished?,
+            never = lock::keep(self, is_made) => match never {},
+        };
+        if finished.ok { Ok(finished.stdout) } else { Err(self.failure(&finished.stderr).await) }
+    }
+
     /// Carries out the command; returns what helm wrote.
     async fn carry_out(&self, mark: &Mark) -> Result<String, Failure> {
         if self.dry_run && self.args.command == Command::Test {
@@ -86,8 +109,15 @@ impl Helm<'_> {
         {
             return self.must(&words).await;
         }
+        let carried_out = async {
+            if self.args.command == Command::Rollback {
+                self.roll_back(&words).await
+            } else {
+                self.must(&words).await
+            }
+        };
         let told = tokio::select! {
-            told = self.must(&words) => told?,
+            told = carried_out => told?,
             never = progress::tell(self, mark) => match never {},
         };
         progress::tell_the_end(self, mark).await;

@@ -108,6 +108,8 @@ pub async fn run(tool: Tool) -> ExitCode {
         Ok(input) => (input.context.dry_run, work(tool, &input, &pod, &stop).await),
         Err(failure) => (false, Err(failure)),
     };
+    // Nobody reads it any more, and of a dry run nothing may be left behind once its outcome is told.
+    pod.tidy_up().await;
     if stop.is_cancelled() { ExitCode::from(TERMINATED) } else { finish(&pod, dry_run, result).await }
 }
 
@@ -151,9 +153,6 @@ async fn finish(pod: &Pod, dry_run: bool, result: Result<Done, Failure>) -> Exit
         }
     };
     pod::last_words(&message);
-    if dry_run {
-        pod.tidy_up().await;
-    }
     match pod.report(&report).await {
         Ok(()) => code,
         Err(error) => {

@@ -31,6 +31,8 @@ use crate::{
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// How often the outcome is told to an API server that does not take it.
 const TRIES: u32 = 8;
+/// How long it may take to remove the input.
+const TIDYING: Duration = Duration::from_secs(5);
 /// The pause before the second try; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -87,12 +89,15 @@ impl Pod {
         self.client.clone()
     }
 
-    /// Removes the Secret with the input, which has been read: of a dry run nothing is left behind. Where that is not
-    /// allowed, it goes with the execution.
+    /// Removes the Secret with the input, which may hold credentials and has been read. Where the ServiceAccount may
+    /// not delete it, it goes with the execution.
     pub async fn tidy_up(&self) {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        if let Err(error) = secrets.delete(&self.input, &DeleteParams::default()).await {
-            tracing::warn!(%error, "the input stays until the execution is deleted");
+        let how = DeleteParams::default();
+        match tokio::time::timeout(TIDYING, secrets.delete(&self.input, &how)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the input stays until the execution is deleted"),
+            Err(_) => tracing::info!("the input stays until the execution is deleted: no answer came"),
         }
     }
 
@@ -164,23 +169,28 @@ impl Pod {
             "type": "core.projectvoltron.dev/runner-output",
             "data": data,
         });
-        let refused = |what: &str| {
+        let refused = |reason: Reason, what: &str| {
             let message =
                 format!("the work is done, but Secret {name} with its output cannot be created: {what}");
-            Failure::new(Reason::Forbidden, message)
+            Failure::new(reason, message)
         };
-        let secret: Secret = serde_json::from_value(secret).map_err(|_| refused("it is malformed"))?;
+        let secret: Secret =
+            serde_json::from_value(secret).map_err(|_| refused(Reason::InternalError, "it is malformed"))?;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
         match secrets.create(&PostParams::default(), &secret).await {
             // Ours, if the reply to an earlier try was lost: one pod works for a Job, once.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let found = secrets.get_opt(&name).await.ok().flatten();
                 if found.is_none_or(|found| found.data != secret.data) {
-                    return Err(refused("another one has its name"));
+                    return Err(refused(Reason::AlreadyExists, "another one has its name"));
                 }
             }
-            Err(kube::Error::Api(status)) => return Err(refused(&status.message)),
-            Err(_) => return Err(refused("the API server cannot be reached")),
+            Err(kube::Error::Api(status)) => {
+                // For example since it is larger than a Secret may be.
+                let reason = if status.code == 403 { Reason::Forbidden } else { Reason::Rejected };
+                return Err(refused(reason, &status.message));
+            }
+            Err(_) => return Err(refused(Reason::InternalError, "the API server cannot be reached")),
             Ok(_) => {}
         }
         let digest =

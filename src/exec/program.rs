@@ -31,10 +31,11 @@ pub(super) async fn run<S: AsRef<OsStr>>(
     args: impl IntoIterator<Item = S>,
     stop: &CancellationToken,
 ) -> Result<Finished, Failure> {
-    listen(program, args, std::iter::empty(), stop, &mut async |_: &str| ()).await
+    listen(program, args, std::iter::empty(), stop, &mut async |_: &str| (), &mut async |_: &str| ()).await
 }
 
-/// The same with more in its environment, and with an ear for each line of its standard output as it comes.
+/// The same with more in its environment, and with an ear for each line of its standard output, and one for each of
+/// its standard error, as they come.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -44,6 +45,7 @@ pub(super) async fn listen<'a, S: AsRef<OsStr>>(
     env: impl IntoIterator<Item = (&'a str, &'a str)>,
     stop: &CancellationToken,
     hears: &mut impl AsyncFnMut(&str),
+    hears_errors: &mut impl AsyncFnMut(&str),
 ) -> Result<Finished, Failure> {
     let failure = |error: &std::io::Error| {
         let message = format!("{program} cannot be run ({error}); it must be in the image of --exec-image");
@@ -54,8 +56,7 @@ pub(super) async fn listen<'a, S: AsRef<OsStr>>(
     let mut child = command.kill_on_drop(true).spawn().map_err(|error| failure(&error))?;
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut deaf = async |_: &str| ();
-    let ended = async { tokio::join!(heard(stdout, hears), heard(stderr, &mut deaf), child.wait()) };
+    let ended = async { tokio::join!(heard(stdout, hears), heard(stderr, hears_errors), child.wait()) };
     tokio::pin!(ended);
     let (stdout, stderr, status) = tokio::select! {
         all = &mut ended => all,
@@ -91,9 +92,14 @@ pub(super) fn last_error(stderr: &str) -> String {
     let from = stderr.rfind("Error: ").map(|at| at + "Error: ".len());
     let told = match from {
         Some(from) => stderr.get(from..).unwrap_or_default(),
-        None => stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default(),
+        None => stderr.lines().rev().find(|line| is_told(line)).unwrap_or_default(),
     };
     told.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a line is meant for people.
+fn is_told(line: &str) -> bool {
+    !line.trim().is_empty() && !line.starts_with("level=DEBUG ")
 }
 
 #[cfg(test)]
@@ -104,7 +110,7 @@ mod tests {
     fn the_last_error_is_on_one_line() {
         let told = "level=WARN msg=slow\nError: INSTALLATION FAILED: first\n  second\n";
         assert_eq!(last_error(told), "INSTALLATION FAILED: first second");
-        assert_eq!(last_error("some\nwords\n\n"), "words");
+        assert_eq!(last_error("some\nwords\nlevel=DEBUG msg=x\n\n"), "words");
         assert_eq!(last_error(""), "");
     }
 }

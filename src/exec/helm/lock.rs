@@ -3,12 +3,19 @@
 //!
 //! What this runner makes is marked by labels on the release: which pod made which revision. A later upgrade by
 //! somebody else keeps the labels but has another revision, so it is not taken for ours. A lock of ours is opened only
-//! once its pod is gone; anybody else's never is. I/O: reads the Secrets of the release, and that pod; runs helm.
+//! once its pod is gone; anybody else's never is. Helm sets these labels itself, but for a rollback, where they are
+//! set once helm has told that the revision is its own; what is killed before, within milliseconds, is left alone.
+//! I/O: reads and labels the Secrets of the release; reads that pod; runs helm.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, api::ListParams};
+use kube::{
+    Api,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::sync::watch;
 
 use super::Helm;
 use crate::{
@@ -19,6 +26,8 @@ use crate::{
 
 const POD: &str = "runner-pod";
 const REVISION: &str = "runner-revision";
+/// The pause between two looks at whether the labels are still there.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the next revision is marked with.
 pub(super) struct Mark {
@@ -108,6 +117,33 @@ async fn revisions(helm: &Helm<'_>) -> Result<Vec<Revision>, Failure> {
     Ok(revisions)
 }
 
+/// Sees to it that the revision a rollback has made is marked for as long as it is locked: helm takes the labels away
+/// whenever it writes the revision again, for example with each hook. To fail in this is no reason to fail in the
+/// work. Until a revision is made, nothing is done.
+pub(super) async fn keep(helm: &Helm<'_>, mut made: watch::Receiver<Option<u32>>) -> Infallible {
+    let made = made.wait_for(Option::is_some).await.ok().and_then(|made| *made);
+    let Some(revision) = made else { return std::future::pending().await };
+    let name = format!("sh.helm.release.v1.{}.v{revision}", helm.release);
+    let mark = Mark { pod: helm.pod.name.clone(), revision };
+    loop {
+        if let Err(error) = mark_if_locked(helm, &name, &mark).await {
+            tracing::warn!(%error, "the rollback cannot be marked");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn mark_if_locked(helm: &Helm<'_>, name: &str, mark: &Mark) -> Result<(), kube::Error> {
+    let secrets: Api<Secret> = Api::namespaced(helm.pod.client(), &helm.pod.namespace);
+    let found = secrets.get_metadata(name).await?;
+    let found = found.metadata.labels.as_ref().and_then(Revision::read);
+    if found.is_some_and(|it| it.is_locked() && it.pod.is_none()) {
+        let labels = json!({"metadata": {"labels": {POD: mark.pod, REVISION: mark.revision.to_string()}}});
+        secrets.patch_metadata(name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    }
+    Ok(())
+}
+
 /// Goes back to the last revision that was whole; a release that never was is removed.
 async fn recover(helm: &Helm<'_>, revisions: &[Revision]) -> Result<(), Failure> {
     let whole = revisions.iter().rev().find(|it| matches!(it.status.as_str(), "deployed" | "superseded"));
@@ -117,7 +153,8 @@ async fn recover(helm: &Helm<'_>, revisions: &[Revision]) -> Result<(), Failure>
         _ if helm.args.command == Command::Uninstall => Ok(()),
         Some(whole) => {
             let number = whole.number.to_string();
-            helm.must(&[&["rollback", helm.release.as_str(), &number][..], &wait].concat()).await.map(drop)
+            let words = [&["rollback", helm.release.as_str(), &number][..], &wait].concat();
+            helm.roll_back(&words).await.map(drop)
         }
         None => helm.must(&[&["uninstall", helm.release.as_str()][..], &wait].concat()).await.map(drop),
     }

@@ -64,6 +64,27 @@ impl Words {
     }
 }
 
+/// What a line of helm's debugging says of a rollback. In helm 4.3 (pkg/action/rollback.go) `Rollback.Run` creates the
+/// revision between the two, and gives up if another is there by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rollback {
+    /// Its revision will be the one after this.
+    After(u32),
+    /// Its revision is made, by this very helm.
+    Made,
+}
+
+impl Rollback {
+    pub(super) fn read(line: &str) -> Option<Self> {
+        if line.contains("msg=\"performing rollback\"") {
+            return Some(Self::Made);
+        }
+        let (_, rest) = line.split_once("msg=\"rolling back\"")?;
+        let number = rest.split_whitespace().find_map(|word| word.strip_prefix("currentVersion="))?;
+        number.parse().ok().map(Self::After)
+    }
+}
+
 /// One sentence on what was done.
 pub(super) fn done(args: &Args, release: &str) -> String {
     match args.command {
@@ -90,4 +111,26 @@ pub(super) fn documents(manifest: &str) -> Vec<Value> {
         .filter_map(|document| Value::deserialize(document).ok())
         .filter(Value::is_object)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::Rollback;
+
+    #[rstest]
+    #[case(
+        "level=DEBUG msg=\"rolling back\" name=web currentVersion=3 targetVersion=1",
+        Some(Rollback::After(3))
+    )]
+    #[case("level=DEBUG msg=\"performing rollback\" name=web", Some(Rollback::Made))]
+    #[case("level=DEBUG msg=\"creating rolled back release\" name=web", None)]
+    #[case("level=DEBUG msg=\"rolling back\" name=web currentVersion=all", None)]
+    fn helm_tells_which_revision_it_makes_and_that_it_has(
+        #[case] line: &str,
+        #[case] told: Option<Rollback>,
+    ) {
+        assert_eq!(Rollback::read(line), told);
+    }
 }
