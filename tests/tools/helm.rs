@@ -1,6 +1,6 @@
 //! The runner `helm`, by the helm program itself, on a chart with a hook, a test and a Deployment.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use runner_controller::{
@@ -9,26 +9,13 @@ use runner_controller::{
 };
 use serde_json::{Value, json};
 
-use crate::{common::message, http::seen_nowhere, stage::Stage};
+use crate::{canaries::seen_nowhere, common::message, processes, server::Server, stage::Stage};
 
-/// What a release may consist of.
-const KINDS: &str = "secrets,configmaps,deployments,jobs,pods";
-
-/// A namespace with the chart in a ConfigMap, and a ServiceAccount that may do what helm needs.
 async fn stage() -> Result<Stage> {
-    let stage = Stage::set().await?;
-    stage.grant("{apiGroups: ['', apps, batch], resources: ['*'], verbs: ['*']}").await?;
-    let folder = tempfile::tempdir()?;
-    let archive = folder.path().join("demo.tgz");
-    let charts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/helm");
-    let packed = Command::new("tar").arg("-czf").arg(&archive).args(["-C", charts, "demo"]).status()?;
-    ensure!(packed.success(), "tar failed");
-    let file = format!("--from-file=demo.tgz={}", archive.display());
-    stage.kubectl(&["create", "configmap", "charts", &file]).await?;
-    Ok(stage)
+    Stage::set().await?.for_every_tool().await
 }
 
-fn args(command: &str, over: Value) -> Value {
+pub(crate) fn args(command: &str, over: Value) -> Value {
     let mut args = json!({"command": command, "name": "web"});
     if matches!(command, "install" | "upgrade") {
         args["chart"] = json!({"from": {"configMapKeyRef": {"name": "charts", "key": "demo.tgz"}}});
@@ -100,7 +87,7 @@ async fn a_release_lives_from_install_to_uninstall() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_the_objects_and_leaves_nothing_behind() -> Result<()> {
     let stage = stage().await?;
-    let before = stage.names(KINDS).await?;
+    let before = stage.content().await?;
     let dry = |spec: &mut Value| spec["context"]["dryRun"] = json!(true);
     stage.run("a", "helm", args("install", json!({})), dry).await?;
     let end = stage.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
@@ -114,7 +101,7 @@ async fn a_dry_run_shows_the_objects_and_leaves_nothing_behind() -> Result<()> {
     ensure!(kinds == BTreeSet::from(["ConfigMap", "Deployment"]), "{kinds:?}");
     stage.gone("job", "a").await?;
     stage.kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "-l", "job-name=a"]).await?;
-    ensure!(stage.names(KINDS).await? == before, "left behind: {:?}", stage.names(KINDS).await?);
+    ensure!(stage.content().await? == before, "left behind: {:?}", stage.content().await?);
     Ok(())
 }
 
@@ -167,11 +154,47 @@ async fn a_lock_is_opened_once_its_pod_is_gone_and_never_if_it_is_somebody_elses
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_a_rollback_is_opened_once_its_pod_is_gone_and_never_if_it_is_somebody_elses()
+-> Result<()> {
+    let (stage, server) = (stage().await?, Server::start().await?);
+    server.set_gate(true);
+    let gated = json!({"values": {"gate": server.url("/gate/hook")}});
+    succeeds(&stage, "one", args("install", gated)).await?;
+    succeeds(&stage, "two", args("upgrade", json!({"values": {"greeting": "hi"}, "resetValues": true})))
+        .await?;
+    server.set_gate(false);
+    stage.run("three", "helm", args("rollback", json!({"revision": 1})), |_| ()).await?;
+    server.until_asked(&["/gate/hook"], 2).await?;
+    let secret = "secret/sh.helm.release.v1.web.v3";
+    stage.comes_to(secret, "jsonpath={.metadata.labels.runner-revision}=3").await?;
+    processes::kill(&stage.uid("three").await?);
+    stage.ends("three", Phase::Failed, Reason::ContainerFailed).await?;
+    ensure!(status(&stage).await? == "pending-rollback", "helm could tidy up: {}", status(&stage).await?);
+
+    let pod = stage.kubectl(&["get", secret, "-o", "jsonpath={.metadata.labels.runner-pod}"]).await?;
+    stage.kubectl(&["label", secret, "runner-pod-"]).await?;
+    let words = ["pending-rollback", "somebody else"];
+    fails(&stage, "four", args("upgrade", json!({})), Reason::ReleaseInUse, &words).await?;
+    stage.kubectl(&["label", secret, &format!("runner-pod={pod}")]).await?;
+    succeeds(&stage, "five", args("upgrade", json!({"values": {"greeting": "bye"}, "resetValues": true})))
+        .await?;
+    ensure!(greeting(&stage).await? == "bye", "it is not upgraded");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_few_rights_are_told_by_verb_and_kind() -> Result<()> {
     let stage = stage().await?;
     stage.kubectl(&["delete", "role", "granted"]).await?;
     stage.grant("{apiGroups: [''], resources: [secrets, pods], verbs: ['*']}").await?;
-    fails(&stage, "a", args("install", json!({})), Reason::Forbidden, &["cannot", "configmaps"]).await
+    fails(
+        &stage,
+        "a",
+        args("install", json!({})),
+        Reason::Forbidden,
+        &[r#"cannot get resource "configmaps""#],
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

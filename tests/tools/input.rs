@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use runner_controller::{crd::Phase, reason::Reason};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::{server::Server, stage::Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_written_for_the_original_finds_its_input_file() -> Result<()> {
@@ -34,6 +34,23 @@ async fn the_input_is_deleted_with_the_execution() -> Result<()> {
     for secret in secrets {
         stage.kubectl(&["wait", "--for=delete", "--timeout=80s", &secret]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_tools_input_nothing_is_left_once_they_have_ended() -> Result<()> {
+    let (stage, server) = (Stage::set().await?, Server::start().await?);
+    stage.grant("{apiGroups: [''], resources: [secrets], verbs: [create, get, delete]}").await?;
+    stage.run("done", "http", json!({"url": server.url("/x")}), |_| ()).await?;
+    stage.run("stopped", "http", json!({"url": server.url("/gate/x"), "timeout": "10m"}), |_| ()).await?;
+    stage.ends("done", Phase::Succeeded, Reason::Succeeded).await?;
+    server.until_asked(&["/gate/x"], 1).await?;
+    let secrets = stage.names("secrets").await?;
+    ensure!(secrets.len() == 1, "{secrets:?}");
+    stage.kubectl(&["patch", "rex", "stopped", "--type=merge", "-p", r#"{"spec":{"cancel":true}}"#]).await?;
+    stage.ends("stopped", Phase::Cancelled, Reason::Cancelled).await?;
+    let secrets = stage.names("secrets").await?;
+    ensure!(secrets.is_empty(), "{secrets:?}");
     Ok(())
 }
 

@@ -9,11 +9,15 @@
 )]
 #![allow(unreachable_pub, reason = "a test has no public surface")]
 
+mod canaries;
 #[path = "../common/mod.rs"]
 mod common;
+mod controller;
 mod helm;
 mod http;
 mod input;
+mod middle;
+mod processes;
 mod server;
 mod stage;
 mod terraform;

@@ -1,12 +1,8 @@
 //! A server on this machine's loopback, which the pods share: it answers as its path says, and keeps what it was asked.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -15,7 +11,10 @@ use axum::{
     response::Response,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// How long is waited for a request.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -27,25 +26,31 @@ pub struct Asked {
     pub body: String,
 }
 
-/// A server that runs until it is dropped.
+/// A server that runs until it is dropped. What is below `/gate/` it answers only while its gate is open: whoever
+/// asks for that before is in the middle of its work.
 pub struct Server {
     address: SocketAddr,
-    asked: Log,
+    desk: Desk,
     task: JoinHandle<()>,
 }
 
-type Log = Arc<Mutex<Vec<Asked>>>;
+/// What the server's answers depend on.
+#[derive(Clone)]
+struct Desk {
+    asked: watch::Sender<Vec<Asked>>,
+    open: watch::Sender<bool>,
+}
 
 impl Server {
     pub async fn start() -> Result<Self> {
-        let asked = Log::default();
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&asked));
+        let desk = Desk { asked: watch::Sender::new(Vec::new()), open: watch::Sender::new(false) };
+        let router = Router::new().fallback(answer).with_state(desk.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { address, asked, task })
+        Ok(Self { address, desk, task })
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -54,7 +59,21 @@ impl Server {
 
     /// What was asked of a path.
     pub fn asked(&self, path: &str) -> Vec<Asked> {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+        self.desk.asked.borrow().iter().filter(|asked| asked.path == path).cloned().collect()
+    }
+
+    /// Waits until each of these paths has been asked for that often.
+    pub async fn until_asked(&self, paths: &[&str], times: usize) -> Result<()> {
+        let mut asked = self.desk.asked.subscribe();
+        let count = |all: &[Asked], path: &str| all.iter().filter(|asked| asked.path == path).count();
+        let came = asked.wait_for(|all| paths.iter().all(|path| count(all, path) >= times));
+        tokio::time::timeout(PATIENCE, came).await.context("it was never asked for")??;
+        Ok(())
+    }
+
+    /// Opens the gate, or shuts it.
+    pub fn set_gate(&self, open: bool) {
+        self.desk.open.send_replace(open);
     }
 }
 
@@ -65,7 +84,7 @@ impl Drop for Server {
 }
 
 async fn answer(
-    State(log): State<Log>,
+    State(desk): State<Desk>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -73,14 +92,24 @@ async fn answer(
 ) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
     let path = uri.path().to_owned();
-    let times = {
-        let mut log = log.lock().unwrap();
-        let query = uri.query().unwrap_or_default().to_owned();
-        log.push(Asked { method, path: path.clone(), query, headers, body: body.clone() });
-        log.iter().filter(|asked| asked.path == path).count()
-    };
+    let query = uri.query().unwrap_or_default().to_owned();
+    let mut times = 0;
+    desk.asked.send_modify(|log| {
+        log.push(Asked { method, path: path.clone(), query: query.clone(), headers, body: body.clone() });
+        times = log.iter().filter(|asked| asked.path == path).count();
+    });
     match path.as_str() {
         "/things" => with(201, json!({"id": 7, "name": body}).to_string()),
+        gate if gate.starts_with("/gate/") => {
+            let open = desk.open.subscribe().wait_for(|open| *open).await.is_ok();
+            with(if open { 200 } else { 503 }, json!({"ok": open}).to_string())
+        }
+        "/moved" => {
+            let mut response = with(307, String::new());
+            let elsewhere = HeaderValue::from_str(&format!("/things?{query}"));
+            response.headers_mut().insert("location", elsewhere.unwrap());
+            response
+        }
         "/slow" => {
             tokio::time::sleep(Duration::from_mins(10)).await;
             with(200, String::new())

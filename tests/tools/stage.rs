@@ -1,11 +1,12 @@
 //! A namespace of a cluster that has this program as an image, with a ServiceAccount that may do what runs need.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ops::{Deref, DerefMut},
+    process::Command,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use devcluster::{Cluster, Image, Level, Options, Program};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -18,12 +19,63 @@ pub struct Stage(Env);
 impl Stage {
     /// A new one.
     pub async fn set() -> Result<Self> {
+        let mut stage = Self::without_controller().await?;
+        stage.start_another_controller().await?;
+        Ok(stage)
+    }
+
+    /// One that no controller serves yet.
+    pub async fn without_controller() -> Result<Self> {
         static LOADED: OnceCell<()> = OnceCell::const_new();
-        cluster(Level::Pods).await?;
+        let cluster = cluster(Level::Pods).await?;
         LOADED.get_or_try_init(load).await?;
-        let stage = Self(Env::new(Level::Pods).await?);
+        let stage = Self(Env::without_controller(cluster).await?);
         stage.grant("{apiGroups: [''], resources: [secrets], verbs: [create, get]}").await?;
         Ok(stage)
+    }
+
+    /// One whose ServiceAccount may do what every tool needs, with the demo chart in the ConfigMap `charts`.
+    pub async fn for_every_tool(self) -> Result<Self> {
+        self.grant("{apiGroups: ['', apps, batch, coordination.k8s.io], resources: ['*'], verbs: ['*']}")
+            .await?;
+        let folder = tempfile::tempdir()?;
+        let archive = folder.path().join("demo.tgz");
+        let charts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/helm");
+        let packed = Command::new("tar").arg("-czf").arg(&archive).args(["-C", charts, "demo"]).status()?;
+        ensure!(packed.success(), "tar failed");
+        let file = format!("--from-file=demo.tgz={}", archive.display());
+        self.kubectl(&["create", "configmap", "charts", &file]).await?;
+        Ok(self)
+    }
+
+    /// Makes a Secret with one text.
+    pub async fn make_secret(&self, name: &str, key: &str, text: &str) -> Result<()> {
+        let literal = format!("--from-literal={key}={text}");
+        self.kubectl(&["create", "secret", "generic", name, &literal]).await.map(drop)
+    }
+
+    /// Everything that is stored of the namespace but executions and events, each with its version.
+    pub async fn content(&self) -> Result<BTreeMap<String, String>> {
+        // What every namespace is given comes by itself, sooner or later.
+        for given in ["configmap/kube-root-ca.crt", "serviceaccount/default"] {
+            self.kubectl(&["wait", "--for=create", "--timeout=60s", given]).await?;
+        }
+        let kinds = self.kubectl(&["api-resources", "--namespaced", "--verbs=list", "-o", "name"]).await?;
+        let other = |kind: &&str| !kind.starts_with("events") && !kind.starts_with("runnerexecutions");
+        let kinds = kinds.lines().filter(other).collect::<Vec<_>>().join(",");
+        let line = "{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}";
+        let form = format!("jsonpath={{range .items[*]}}{line}{{end}}");
+        let found = self.kubectl(&["get", &kinds, "-o", &form]).await?;
+        Ok(found
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .collect())
+    }
+
+    /// The uid of an execution.
+    pub async fn uid(&self, name: &str) -> Result<String> {
+        self.kubectl(&["get", "rex", name, "-o", "jsonpath={.metadata.uid}"]).await
     }
 
     /// Gives the ServiceAccount one rule, in place of the one before.

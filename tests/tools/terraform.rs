@@ -7,7 +7,7 @@ use runner_controller::{
 };
 use serde_json::{Value, json};
 
-use crate::{common::message, http::seen_nowhere, stage::Stage};
+use crate::{canaries::seen_nowhere, common::message, stage::Stage};
 
 /// Something that is there or not, in the state alone.
 const MODULE: &str = r#"
@@ -94,26 +94,56 @@ resource "terraform_data" "one" {
     Ok(())
 }
 
+/// A dry run of `apply` shows so many changes, and leaves everything as it was.
+async fn rehearses(stage: &Stage, name: &str, changes: usize) -> Result<()> {
+    let before = stage.content().await?;
+    let dry = |spec: &mut Value| spec["context"]["dryRun"] = json!(true);
+    stage
+        .run(name, "terraform", args("apply", MODULE, json!({"variables": {"greeting": "hi"}})), dry)
+        .await?;
+    let end = stage.ends(name, Phase::Succeeded, Reason::DryRunSucceeded).await?;
+    let shown = end.status.and_then(|status| status.dry_run?.rendered).context("nothing is shown")?;
+    ensure!(shown["changes"].as_array().is_some_and(|all| all.len() == changes), "{shown}");
+    stage.gone("job", name).await?;
+    stage
+        .kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "-l", &format!("job-name={name}")])
+        .await?;
+    ensure!(stage.content().await? == before, "left behind: {:?}", stage.content().await?);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_the_plan_and_leaves_nothing_behind() -> Result<()> {
     let stage = stage().await?;
-    let kinds = "secrets,configmaps,leases,jobs,pods";
+    rehearses(&stage, "before", 2).await?;
     succeeds(&stage, "one", args("apply", MODULE, json!({}))).await?;
-    stage.kubectl(&["delete", "rex", "one"]).await?;
-    stage.kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "--all"]).await?;
-    let before = stage.names("leases,jobs,pods").await?;
-    let dry = |spec: &mut Value| spec["context"]["dryRun"] = json!(true);
-    stage.run("a", "terraform", args("apply", MODULE, json!({"variables": {"greeting": "hi"}})), dry).await?;
-    let end = stage.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
-    let shown = end.status.and_then(|status| status.dry_run?.rendered).context("nothing is shown")?;
-    ensure!(shown["changes"].as_array().is_some_and(|changes| changes.len() == 2), "{shown}");
-    stage.gone("job", "a").await?;
-    stage.kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "--all"]).await?;
-    ensure!(stage.names("leases,jobs,pods").await? == before, "left behind: {:?}", stage.names(kinds).await?);
-    ensure!(
-        !stage.kubectl(&["get", "secrets", "-o", "name"]).await?.contains("-input-"),
-        "the input is left behind"
-    );
+    rehearses(&stage, "after", 2).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_comes_back_as_the_original_gave_it() -> Result<()> {
+    let stage = stage().await?;
+    let greeting = "\"hello\" to ${nobody} at 50%";
+    let over = json!({"variables": {"greeting": greeting}, "output": {"tfstate": true}});
+    let end = succeeds(&stage, "one", args("apply", MODULE, over)).await?;
+    let status = end.status.context("no status")?;
+    ensure!(status.output.is_none(), "{:?}", status.output);
+    let reference = status.output_ref.context("no outputRef")?;
+    let outputs = stage.secret(&reference.name).await?;
+    let field = |name: &str| outputs[name].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let tfstate = field("tfstate").context("no tfstate")?;
+    let release = json!({"name": "db", "source": null});
+    ensure!(field("terraform-release") == Some(release), "{outputs}");
+    let file = |name: &str| -> Result<String> {
+        let bytes: k8s_openapi::ByteString = serde_json::from_value(tfstate["value"][name].clone())?;
+        Ok(String::from_utf8(bytes.0)?)
+    };
+    let state: Value = serde_json::from_str(&file("state")?)?;
+    ensure!(state["outputs"]["greeting"]["value"] == format!("{greeting}!"), "{state}");
+    // A module that finds the variables' file knows the same.
+    let files = json!({"module": {"files": {"terraform.tfvars": file("variables")?}}});
+    let end = succeeds(&stage, "two", args("plan", MODULE, files)).await?;
+    ensure!(message(&end).starts_with("0 of 2"), "{}", message(&end));
     Ok(())
 }
 
@@ -161,7 +191,7 @@ async fn too_few_rights_are_told_by_verb_and_kind() -> Result<()> {
     let stage = stage().await?;
     stage.kubectl(&["delete", "role", "granted"]).await?;
     stage.grant("{apiGroups: [''], resources: [secrets, pods], verbs: ['*']}").await?;
-    fails(&stage, "a", args("apply", MODULE, json!({})), Reason::Forbidden, &["leases"]).await
+    fails(&stage, "a", args("apply", MODULE, json!({})), Reason::Forbidden, &["get", "leases"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
