@@ -138,8 +138,8 @@ async fn the_state_comes_back_as_the_original_gave_it() -> Result<()> {
         let bytes: k8s_openapi::ByteString = serde_json::from_value(tfstate["value"][name].clone())?;
         Ok(String::from_utf8(bytes.0)?)
     };
-    let state: Value = serde_json::from_str(&file("state")?)?;
-    ensure!(state["outputs"]["greeting"]["value"] == format!("{greeting}!"), "{state}");
+    let kept: Value = serde_json::from_str(&file("state")?)?;
+    ensure!(kept["outputs"]["greeting"]["value"] == format!("{greeting}!"), "{kept}");
     // A module that finds the variables' file knows the same.
     let files = json!({"module": {"files": {"terraform.tfvars": file("variables")?}}});
     let end = succeeds(&stage, "two", args("plan", MODULE, files)).await?;
