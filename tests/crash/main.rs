@@ -42,7 +42,7 @@ use crate::{
 /// How many points are tried at the same time.
 const AT_ONCE: usize = 6;
 /// The least numbers of points, bounded and full: they may grow, not shrink.
-const LEAST: (usize, usize) = (250, 1200);
+const LEAST: (usize, usize) = (900, 3000);
 
 /// One thing that goes wrong in one scenario.
 #[derive(Clone)]
