@@ -30,16 +30,19 @@ pub enum Error {
 /// How soon it is tried again, at the latest, while the API server cannot answer: what waits is to go on soon after it
 /// can again, however long it could not.
 const LAST_RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+/// How soon at the earliest after the API server found the object wrong in itself: only a change of it heals that, which
+/// a watch tells of, or one of the schema.
+const RETRY_INVALID: Duration = Duration::from_mins(1);
 
 impl Error {
     /// When to try again, given how long to wait after so many failures, and a number within 0 and 1 that spreads
     /// retries.
     pub fn retry_in(&self, delay: Duration, jitter: f64) -> Duration {
         let Self::Call { source, .. } = self else { return delay };
+        let spread = |by: Duration| by.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
         let delay = match source.code() {
-            None | Some(503) => {
-                delay.min(LAST_RETRY_UNAVAILABLE.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0))
-            }
+            None | Some(503) => delay.min(spread(LAST_RETRY_UNAVAILABLE)),
+            Some(422) => delay.max(spread(RETRY_INVALID)),
             Some(_) => delay,
         };
         source.retry_after().map_or(delay, |asked| delay.max(asked.min(Duration::from_secs(30))))
@@ -153,5 +156,11 @@ mod tests {
         let error = Error::Call { doing: "write", source };
         let delay = error.retry_in(Duration::from_mins(1), 1.0);
         assert_eq!(delay <= Duration::from_secs(7), soon, "{delay:?}");
+    }
+
+    #[test]
+    fn what_the_schema_refuses_is_not_tried_again_within_the_minute() {
+        let error = Error::Call { doing: "write the status", source: answered(422) };
+        assert!(error.retry_in(Duration::from_millis(500), 0.0) >= Duration::from_secs(45));
     }
 }

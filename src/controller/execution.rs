@@ -32,6 +32,8 @@ pub struct Execution {
     pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
     /// Its status; empty where it is unreadable.
     pub status: RunnerExecutionStatus,
+    /// How long its spec is as text, in bytes.
+    pub bulk: usize,
 }
 
 /// What travels: everything else is skipped without being built.
@@ -65,8 +67,12 @@ impl From<Wire> for Execution {
     fn from(wire: Wire) -> Self {
         let status: RunnerExecutionStatus =
             wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        let mut execution =
-            Self { metadata: wire.metadata.into(), spec: read_spec(wire.spec.as_deref()), status };
+        let mut execution = Self {
+            metadata: wire.metadata.into(),
+            bulk: wire.spec.as_ref().map_or(0, |raw| raw.get().len()),
+            spec: read_spec(wire.spec.as_deref()),
+            status,
+        };
         if execution.recorded_child().is_some() {
             execution.forget_args();
         }

@@ -12,7 +12,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{child::Entry, execution::Execution};
+use super::{child::Entry, decide::Refusal, execution::Execution};
 use crate::runners::Glance;
 
 /// How long a start may be refused for something that may be just about to be created.
@@ -44,10 +44,20 @@ struct Remembered {
     /// Not before then, unless the execution has another version than this.
     retry: Option<(Timestamp, u64)>,
     first_refusal: Option<Timestamp>,
+    put_off: Option<PutOff>,
     looks: u32,
     next_look: Option<Timestamp>,
     waiting_since: Option<Timestamp>,
     missing_since: Option<Timestamp>,
+}
+
+/// A refusal that is to be told later, so that it need not be found out again.
+#[derive(Debug)]
+struct PutOff {
+    refusal: Refusal,
+    since: Timestamp,
+    /// Of the execution that was refused.
+    version: u64,
 }
 
 impl Memory {
@@ -167,6 +177,29 @@ impl Memory {
         });
     }
 
+    /// A refusal of an execution of that version is not told yet; since when it could have been.
+    pub fn put_off(&self, uid: &str, version: u64, refusal: &Refusal, now: Timestamp) -> Timestamp {
+        self.with(uid, |r| {
+            let since = r.put_off.as_ref().filter(|it| it.version == version).map_or(now, |it| it.since);
+            r.put_off = Some(PutOff { refusal: refusal.clone(), since, version });
+            since
+        })
+    }
+
+    /// What was put off of an execution of that version.
+    pub fn put_off_refusal(&self, uid: &str, version: u64) -> Option<Refusal> {
+        let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid)?.put_off.as_ref().filter(|it| it.version == version).map(|it| it.refusal.clone())
+    }
+
+    /// It is being told.
+    pub fn put_off_no_more(&self, uid: &str) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remembered) = all.get_mut(uid) {
+            remembered.put_off = None;
+        }
+    }
+
     /// Until when such a refusal is put up with.
     pub fn patience_ends(&self, uid: &str, now: Timestamp) -> Timestamp {
         let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,8 +279,8 @@ mod tests {
 
     use k8s_openapi::jiff::Timestamp;
 
-    use super::{Memory, later};
-    use crate::runners::Glance;
+    use super::{Memory, Refusal, later};
+    use crate::{controller::decide::Patience, reason::Reason, runners::Glance};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -305,5 +338,21 @@ mod tests {
         assert_eq!(memory.patience_ends("a", at(20)), later(at(0), super::REFUSAL_GRACE));
         memory.succeeded("a");
         assert_eq!(memory.patience_ends("a", at(50)), later(at(50), super::REFUSAL_GRACE));
+    }
+
+    #[test]
+    fn a_refusal_that_is_put_off_counts_from_the_first_time_and_only_for_what_was_refused() {
+        let (memory, refusal) = (Memory::default(), refusal());
+        assert_eq!(memory.put_off("a", 7, &refusal, at(1)), at(1));
+        assert_eq!(memory.put_off("a", 7, &refusal, at(5)), at(1));
+        assert_eq!(memory.put_off_refusal("a", 7), Some(refusal.clone()));
+        assert_eq!(memory.put_off_refusal("a", 8), None);
+        assert_eq!(memory.put_off("a", 8, &refusal, at(9)), at(9));
+        memory.put_off_no_more("a");
+        assert_eq!(memory.put_off_refusal("a", 8), None);
+    }
+
+    fn refusal() -> Refusal {
+        Refusal { reason: Reason::InvalidArgs, message: String::new(), patience: Patience::None }
     }
 }

@@ -7,6 +7,7 @@
 //! | how a step is carried out | `step` |
 //! | where a status field is set | [`status`] |
 //! | why something is tried again | [`error`], [`memory`] |
+//! | who goes first | [`courtesy`] |
 //! | what wakes a pass | [`triggers`] |
 //! | with whose rights a request is made | [`impersonate`] |
 //! | how arguments get into a pod | `input` |
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub mod admit;
 pub mod api;
 pub mod child;
+pub mod courtesy;
 pub mod decide;
 pub mod error;
 pub mod events;
@@ -53,6 +55,7 @@ pub mod triggers;
 
 use self::{
     api::Api,
+    courtesy::Courtesy,
     error::Error,
     events::Events,
     execution::Execution,
@@ -126,6 +129,7 @@ pub async fn run(
         registry,
         children,
         memory: Memory::default(),
+        courtesy: Courtesy::default(),
         events,
         metrics: metrics.clone(),
         start_grace: options.start_grace,

@@ -18,6 +18,7 @@ use super::{
     admit::{self, Plan},
     api::Api,
     child::Entry,
+    courtesy::Courtesy,
     decide::{Refusal, Seen, Stage, State, decide},
     error::Error,
     events::Events,
@@ -46,6 +47,8 @@ pub struct Context {
     pub children: ChildStores,
     /// What is remembered between passes.
     pub memory: Memory,
+    /// Who goes first.
+    pub courtesy: Courtesy,
     /// Where events go.
     pub events: Events,
     /// What is counted.
@@ -198,6 +201,11 @@ impl<'a> Pass<'a> {
             && let Some(at) = self.cx.memory.retry_planned(execution.uid(), execution.version(), now)
         {
             return Glimpsed::NotYet(Duration::try_from(at.duration_since(now)).unwrap_or(SOON));
+        }
+        if state.stage == Stage::New
+            && let Some(refusal) = self.cx.memory.put_off_refusal(execution.uid(), execution.version())
+        {
+            return Glimpsed::Seen(Seen::Refused(refusal));
         }
         match (&state.stage, &self.entry) {
             // Creating anew finds out what is there by the way, and without trusting a cache.

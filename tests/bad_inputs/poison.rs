@@ -21,7 +21,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    common::{Env, full},
+    common::{self, Env, full},
     process::{self, Controller},
     row::{Input, args_from, endless, field, job, raw_args, workflow},
     schema::{self, LENIENT},
@@ -29,6 +29,9 @@ use crate::{
 
 /// A good one is created this often.
 const PACE: Duration = Duration::from_millis(60);
+
+/// So often at most a status is written about a poison object within a turn: what holds it up, and its end.
+const MOST_WRITES: usize = 2;
 
 /// Where the poison is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -139,6 +142,9 @@ impl Turn {
             schema::create(env, &body, LENIENT).await?;
         }
         let released = released.all(counts.good).await?;
+        if self.poison == Poison::Among {
+            self.told(counts).await?;
+        }
         controller.check().await?;
         println!(
             "poison {:?}: CPU of the controller {:.1} s, of the API server {:.1} s",
@@ -148,6 +154,59 @@ impl Turn {
         );
         Ok(created.into_iter().map(|(name, at)| released[&name].duration_since(at)).collect())
     }
+}
+
+impl Turn {
+    /// Waits until all poison that can be told of is, and checks what that took: each write about an object of a
+    /// megabyte keeps the API server from serving others.
+    async fn told(&self, counts: Counts) -> Result<()> {
+        let began = Instant::now();
+        let writes = loop {
+            let writes = self.status_writes().await?;
+            let told = writes.iter().filter(|(name, w)| name.starts_with("poison-") && w.taken > 0).count();
+            if told == counts.created {
+                break writes;
+            }
+            ensure!(
+                began.elapsed() < Duration::from_mins(1),
+                "only {told} of {} were told of",
+                counts.created
+            );
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
+        let all: usize = writes.values().map(|w| w.tried).sum();
+        println!("status writes about {} poison objects: {all}", writes.len());
+        let most = writes.iter().max_by_key(|(_, w)| w.tried);
+        ensure!(most.is_none_or(|(_, w)| w.tried <= MOST_WRITES), "too many writes about one: {most:?}");
+        Ok(())
+    }
+
+    /// What the controller wrote about each poison object, by the audit log.
+    async fn status_writes(&self) -> Result<HashMap<String, Writes>> {
+        let mut writes: HashMap<String, Writes> = HashMap::new();
+        for event in common::audit(self.served.cluster).await? {
+            let object = &event["objectRef"];
+            let name = object["name"].as_str().unwrap_or_default();
+            if event["verb"] == "patch"
+                && object["subresource"] == "status"
+                && object["resource"] == "runnerexecutions"
+                && object["namespace"] == self.served.namespace.as_str()
+                && !name.starts_with("good-")
+            {
+                let write = writes.entry(name.to_owned()).or_default();
+                write.tried += 1;
+                write.taken += usize::from(event["responseStatus"]["code"] == 200);
+            }
+        }
+        Ok(writes)
+    }
+}
+
+/// Status writes about one object.
+#[derive(Debug, Default)]
+struct Writes {
+    tried: usize,
+    taken: usize,
 }
 
 /// When which Job was first seen released.

@@ -18,6 +18,7 @@ use self::write::Written;
 use super::{
     admit::Plan,
     child::{release_patch, stop_patch},
+    courtesy::{self, Leave},
     decide::{Ending, Halt, Patience, Refusal, Report, Seen, Step, Uid},
     error::Error,
     execution::Execution,
@@ -67,6 +68,22 @@ impl Pass<'_> {
 
     /// The steps that concern a child.
     async fn act(&mut self, step: Step, seen: Seen, plan: &Plan) -> Result<Next, Error> {
+        match step {
+            // Whether a bulky one gets that far is open.
+            Step::Create if courtesy::is_bulky(self.execution.bulk) => {}
+            Step::Create | Step::Record(_) | Step::Release(_) => self.cx.courtesy.starting(Timestamp::now()),
+            Step::SetOwner
+            | Step::DryRun
+            | Step::Look
+            | Step::RecordHalt(_)
+            | Step::Stop(..)
+            | Step::Discard(_)
+            | Step::RestoreHeldBack(_)
+            | Step::Wait(_)
+            | Step::Report(_)
+            | Step::Finish(_)
+            | Step::Expire => {}
+        }
         match step {
             Step::SetOwner => self.set_owner(plan).await,
             Step::DryRun => self.dry_run(plan).await,
@@ -130,6 +147,18 @@ impl Pass<'_> {
     }
 
     async fn finish(&mut self, ending: Ending) -> Result<Next, Error> {
+        let _leave = match &ending {
+            Ending::Refused(refusal) => match self.leave_to_refuse(refusal) {
+                Leave::Now(leave) => leave,
+                Leave::Later(wait) => return Ok(Next::Rest(Action::requeue(wait))),
+            },
+            Ending::Observed(_)
+            | Ending::Glimpsed { .. }
+            | Ending::DryRunSucceeded
+            | Ending::Halted(_)
+            | Ending::Lost
+            | Ending::NameTaken => None,
+        };
         let new = status::finished(&self.execution, ending, self.rendered.take(), Timestamp::now());
         let reason = new.reason.map_or("", Reason::as_str);
         match self.write(new).await? {

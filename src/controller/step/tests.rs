@@ -16,6 +16,7 @@ use crate::{
     controller::{
         Others,
         api::Api,
+        courtesy::Courtesy,
         events::Events,
         execution::Execution,
         memory::Memory,
@@ -64,6 +65,7 @@ impl Script {
             registry: Registry::built_in(&Settings::default()),
             children: ChildStores::default(),
             memory: Memory::default(),
+            courtesy: Courtesy::default(),
             events,
             metrics,
             start_grace: Duration::from_mins(2),

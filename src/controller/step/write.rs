@@ -9,6 +9,7 @@ use crate::{
     controller::{
         admit::{self, Plan},
         api::CallError,
+        courtesy::{self, Leave},
         decide::{Patience, Refusal, Report, Seen},
         error::{self, Attempt, Error},
         execution::Execution,
@@ -30,6 +31,24 @@ pub(super) enum Written {
     Conflict,
     /// The execution is gone.
     Gone,
+}
+
+impl<'a> Pass<'a> {
+    /// Whether it may be written now that this execution is refused for good.
+    pub(super) fn leave_to_refuse(&self, refusal: &Refusal) -> Leave<'a> {
+        let (execution, cx) = (&self.execution, self.cx);
+        if !courtesy::is_bulky(execution.bulk) {
+            return Leave::Now(None);
+        }
+        let now = Timestamp::now();
+        let since = cx.memory.put_off(execution.uid(), execution.version(), refusal, now);
+        let leave = cx.courtesy.leave(since, now);
+        match leave {
+            Leave::Now(_) => cx.memory.put_off_no_more(execution.uid()),
+            Leave::Later(_) => {}
+        }
+        leave
+    }
 }
 
 impl Pass<'_> {
