@@ -29,7 +29,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use faultproxy::{Action, Answer, EventAction, EventRule, Plan, Point, Rule, Signal, Trace, Until, Verb};
+use faultproxy::{
+    Action, Answer, EventAction, EventPredicate, EventRule, Plan, Point, Rule, Signal, Trace, Until, Verb,
+};
 use futures::{StreamExt, stream};
 
 use crate::{
@@ -173,6 +175,12 @@ fn faults(scenario: &'static Scenario, trace: &Trace) -> Vec<Case> {
         for (fault, action) in request_faults() {
             add(fault, at.clone(), Plan::none().with(Rule { per_object: false, ..record.rule(action) }));
         }
+    }
+    // One for each scenario, since an API server takes a minute to send a bookmark.
+    if full() || scenario.name == scenario::ALL[0].name {
+        let bookmarks = EventPredicate::default().event("BOOKMARK");
+        let withheld = EventRule::every(bookmarks, EventAction::Cut { clean: true });
+        add("bookmarks withheld", "and their watches ended".into(), Plan::none().with_event(withheld));
     }
     for event in trace.events.iter().filter(|e| !e.name.is_empty() && e.event != "BOOKMARK") {
         let Some(watch) = trace.requests.iter().find(|r| r.seq == event.watch) else { continue };

@@ -1,9 +1,9 @@
 //! One point of the matrix: a namespace, a proxy and a controller process of its own, and one run through it all.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use faultproxy::{FaultProxy, Plan, Trace};
+use faultproxy::{EventRecord, FaultProxy, Plan, Trace, Verb};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -67,8 +67,14 @@ impl Run {
         let children = History::record(client.clone(), &self.namespace, &self.kind).await?;
         let mut nodes = JoinSet::new();
         nodes.spawn(stand_in_for_kubelet(client, self.namespace.clone(), self.scenario.pods));
-        let mut process = Process::start(&self.house, &self.namespace, self.plan.clone()).await?;
+        let waits = waits_for_bookmarks(&self.plan);
+        let resync = if waits { "10m" } else { "4s" };
+        let mut process = Process::start(&self.house, &self.namespace, self.plan.clone(), resync).await?;
         let proxy = Arc::clone(&process.proxy);
+        watching(&proxy).await?;
+        if waits {
+            bookmarks_withheld(&proxy).await?;
+        }
         let told = tokio::time::timeout(PATIENCE, async {
             tokio::select! {
                 told = self.tell_the_story() => told,
@@ -151,6 +157,39 @@ impl Run {
     }
 }
 
+/// Waits until the controller watches executions: what is made only then comes to it by an event, which may go wrong.
+async fn watching(proxy: &FaultProxy) -> Result<()> {
+    let watches = |trace: &Trace| {
+        trace.requests.iter().any(|r| {
+            r.call.key.verb == Verb::Watch && r.call.key.resource == "runnerexecutions" && r.took_us.is_some()
+        })
+    };
+    ensure!(proxy.wait(PATIENCE, watches).await, "the controller never watches executions");
+    Ok(())
+}
+
+/// Whether the plan is about bookmarks, which an API server sends once a minute.
+fn waits_for_bookmarks(plan: &Plan) -> bool {
+    plan.events.iter().any(|rule| rule.matching.types == ["BOOKMARK"])
+}
+
+/// Waits until a bookmark of every watch was withheld.
+async fn bookmarks_withheld(proxy: &FaultProxy) -> Result<()> {
+    let withheld = |trace: &Trace| {
+        let watched =
+            |watch: u64| trace.requests.iter().find(|r| r.seq == watch).map(|r| &r.call.key.resource);
+        let withheld = |event: &&EventRecord| event.event == "BOOKMARK" && event.fault.is_some();
+        let of: BTreeSet<_> = trace.events.iter().filter(withheld).filter_map(|e| watched(e.watch)).collect();
+        trace
+            .requests
+            .iter()
+            .filter(|r| r.call.key.verb == Verb::Watch)
+            .all(|r| of.contains(&r.call.key.resource))
+    };
+    ensure!(proxy.wait(PATIENCE, withheld).await, "the API server sent no bookmark");
+    Ok(())
+}
+
 fn last_words(proxy: &FaultProxy, executions: &History, children: &History) -> String {
     let status = executions.alive().first().map(|e| e["status"].to_string()).unwrap_or_default();
     let children = Value::Array(children.alive());
@@ -172,7 +211,9 @@ fn portable(mut plan: Plan, namespace: &str) -> Plan {
         }
     }
     for rule in &mut plan.events {
-        rule.matching.namespace = Some(namespace.to_owned());
+        if rule.matching.namespace.is_some() {
+            rule.matching.namespace = Some(namespace.to_owned());
+        }
         if rule.matching.watch.namespace.as_deref().is_some_and(|n| !n.is_empty()) {
             rule.matching.watch.namespace = Some(namespace.to_owned());
         }

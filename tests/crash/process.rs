@@ -17,8 +17,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts one that serves that namespace, with the rights of the controller's own ServiceAccount.
-    pub(crate) async fn start(house: &House, namespace: &str, plan: Plan) -> Result<Self> {
+    /// Starts one that serves that namespace, with the rights of the controller's own ServiceAccount, and begins its
+    /// watches anew that often.
+    pub(crate) async fn start(
+        house: &House,
+        namespace: &str,
+        plan: Plan,
+        resync: &'static str,
+    ) -> Result<Self> {
         let proxy = Arc::new(FaultProxy::start(house.as_controller().await?).await?);
         let kubeconfig = tempfile::NamedTempFile::new()?;
         proxy.write_kubeconfig(kubeconfig.path())?;
@@ -26,7 +32,7 @@ impl Process {
         let controller = process::Process::start(Launch {
             kubeconfig,
             namespace: namespace.to_owned(),
-            resync: "4s",
+            resync,
             environment: Vec::new(),
             log: None,
         })?;

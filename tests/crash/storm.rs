@@ -51,7 +51,7 @@ pub(crate) async fn blow(house: Arc<House>, storm: &Storm) -> Result<()> {
     for number in 0..storm.controllers {
         let seed = storm.seed + number as u64;
         let plan = Plan { random: Some(Random::new(seed, 0.25, 10)), ..Plan::none() };
-        processes.push(Process::start(&house, &namespace, plan).await?);
+        processes.push(Process::start(&house, &namespace, plan, "4s").await?);
     }
     let (created, kills) =
         tokio::join!(create(&house, &namespace, storm.executions), rage(&mut processes, storm));

@@ -8,6 +8,7 @@ const CHILD: &str = "src/controller/child.rs";
 const RECONCILE: &str = "src/controller/reconcile.rs";
 const STEP_CHILD: &str = "src/controller/step/child.rs";
 const STEP_WRITE: &str = "src/controller/step/write.rs";
+const TRIGGERS: &str = "src/controller/triggers.rs";
 
 pub(super) const BUGS: &[Bug] = &[
     Bug {
@@ -131,6 +132,13 @@ pub(super) const BUGS: &[Bug] = &[
             }
         }, error_policy, cx)",
         checks: &[ControlPlane("the_timeout_runs_on_while_no_controller_does")],
+    },
+    Bug {
+        name: "watches are never begun anew",
+        file: TRIGGERS,
+        find: ".take_until(tokio::time::sleep(resync))",
+        replace: ".take_until(tokio::time::sleep(resync.saturating_mul(1000)))",
+        checks: &[Crash("job succeeds | event dropped")],
     },
     Bug {
         name: "an owner is believed though its uid is another",
