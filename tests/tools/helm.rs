@@ -9,7 +9,13 @@ use runner_controller::{
 };
 use serde_json::{Value, json};
 
-use crate::{canaries::seen_nowhere, common::message, processes, server::Server, stage::Stage};
+use crate::{
+    canaries::seen_nowhere,
+    common::message,
+    processes,
+    server::Server,
+    stage::{FIXTURES, Stage, packed},
+};
 
 async fn stage() -> Result<Stage> {
     Stage::set().await?.for_every_tool().await
@@ -82,6 +88,27 @@ async fn a_release_lives_from_install_to_uninstall() -> Result<()> {
     ensure!(!stage.exists("deployment", "web-demo").await?, "it is still there");
     fails(&stage, "seven", args("upgrade", json!({})), Reason::HelmFailed, &["web", "no deployed releases"])
         .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_may_come_from_a_repository() -> Result<()> {
+    let (stage, server) = (stage().await?, Server::start().await?);
+    let entry = json!({"apiVersion": "v2", "name": "demo", "version": "1.0.0", "urls": ["demo-1.0.0.tgz"]});
+    let index = json!({"apiVersion": "v1", "entries": {"demo": [entry]}});
+    server.serve("/charts/index.yaml", index.to_string().into_bytes());
+    server.serve("/charts/demo-1.0.0.tgz", packed(FIXTURES, "demo")?);
+    let repo = server.url("/charts");
+    let chart = json!({"repo": repo, "name": "demo", "version": "^1.0.0"});
+    let output = json!({"additional": {"goTemplate": "name: {{ include \"demo.fullname\" . }}"}});
+    let end = succeeds(&stage, "one", json!({"name": "web", "chart": chart, "output": output})).await?;
+    let output = end.status.and_then(|status| status.output).context("no output")?;
+    let chart = json!({"name": "demo", "version": "1.0.0", "repo": repo});
+    ensure!(
+        output["helm-release"]["chart"] == chart && output["additional"]["name"] == "web-demo",
+        "{output}"
+    );
+    let none = json!({"repo": server.url("/nothing"), "name": "demo"});
+    fails(&stage, "two", json!({"name": "other", "chart": none}), Reason::HelmFailed, &["/nothing"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

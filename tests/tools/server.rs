@@ -1,6 +1,6 @@
 //! A server on this machine's loopback, which the pods share: it answers as its path says, and keeps what it was asked.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -39,11 +39,16 @@ pub struct Server {
 struct Desk {
     asked: watch::Sender<Vec<Asked>>,
     open: watch::Sender<bool>,
+    files: watch::Sender<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Server {
     pub async fn start() -> Result<Self> {
-        let desk = Desk { asked: watch::Sender::new(Vec::new()), open: watch::Sender::new(false) };
+        let desk = Desk {
+            asked: watch::Sender::new(Vec::new()),
+            open: watch::Sender::new(false),
+            files: watch::Sender::new(BTreeMap::new()),
+        };
         let router = Router::new().fallback(answer).with_state(desk.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -69,6 +74,11 @@ impl Server {
         let came = asked.wait_for(|all| paths.iter().all(|path| count(all, path) >= times));
         tokio::time::timeout(PATIENCE, came).await.context("it was never asked for")??;
         Ok(())
+    }
+
+    /// Serves a file at that path from now on.
+    pub fn serve(&self, path: &str, content: Vec<u8>) {
+        self.desk.files.send_modify(|files| drop(files.insert(path.to_owned(), content)));
     }
 
     /// Opens the gate, or shuts it.
@@ -98,6 +108,10 @@ async fn answer(
         log.push(Asked { method, path: path.clone(), query: query.clone(), headers, body: body.clone() });
         times = log.iter().filter(|asked| asked.path == path).count();
     });
+    let file = desk.files.borrow().get(&path).cloned();
+    if let Some(file) = file {
+        return Response::new(Body::from(file));
+    }
     match path.as_str() {
         "/things" => with(201, json!({"id": 7, "name": body}).to_string()),
         gate if gate.starts_with("/gate/") => {

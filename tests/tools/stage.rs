@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     ops::{Deref, DerefMut},
     process::Command,
 };
@@ -38,12 +39,9 @@ impl Stage {
     pub async fn for_every_tool(self) -> Result<Self> {
         self.grant("{apiGroups: ['', apps, batch, coordination.k8s.io], resources: ['*'], verbs: ['*']}")
             .await?;
-        let folder = tempfile::tempdir()?;
-        let archive = folder.path().join("demo.tgz");
-        let charts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/helm");
-        let packed = Command::new("tar").arg("-czf").arg(&archive).args(["-C", charts, "demo"]).status()?;
-        ensure!(packed.success(), "tar failed");
-        let file = format!("--from-file=demo.tgz={}", archive.display());
+        let archive = tempfile::NamedTempFile::new()?;
+        fs::write(archive.path(), packed(FIXTURES, "demo")?)?;
+        let file = format!("--from-file=demo.tgz={}", archive.path().display());
         self.kubectl(&["create", "configmap", "charts", &file]).await?;
         Ok(self)
     }
@@ -137,6 +135,16 @@ impl DerefMut for Stage {
     fn deref_mut(&mut self) -> &mut Env {
         &mut self.0
     }
+}
+
+/// Where the demo chart is.
+pub const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/helm");
+
+/// What is of that name in a folder, as an archive (tar, gzip).
+pub fn packed(folder: &str, name: &str) -> Result<Vec<u8>> {
+    let packed = Command::new("tar").args(["-cz", "-C", folder, name]).output()?;
+    ensure!(packed.status.success(), "tar failed");
+    Ok(packed.stdout)
 }
 
 async fn load() -> Result<()> {

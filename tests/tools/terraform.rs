@@ -7,7 +7,12 @@ use runner_controller::{
 };
 use serde_json::{Value, json};
 
-use crate::{canaries::seen_nowhere, common::message, stage::Stage};
+use crate::{
+    canaries::seen_nowhere,
+    common::message,
+    server::Server,
+    stage::{Stage, packed},
+};
 
 /// Something that is there or not, in the state alone.
 const MODULE: &str = r#"
@@ -92,6 +97,26 @@ resource "terraform_data" "one" {
     let plan = end.status.and_then(|status| status.output).context("no plan")?;
     ensure!(plan["changes"][0]["actions"] == json!(["create"]), "it is still there: {plan}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_may_come_from_an_address() -> Result<()> {
+    let (stage, server) = (stage().await?, Server::start().await?);
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("main.tf"), MODULE)?;
+    server.serve("/db.tar.gz", packed(&folder.path().display().to_string(), "main.tf")?);
+    let source = server.url("/db.tar.gz");
+    let args = json!({"module": {"name": "db", "source": source}});
+    let end = succeeds(&stage, "one", args).await?;
+    let output = end.status.and_then(|status| status.output).context("no output")?;
+    ensure!(
+        output["terraform-release"] == json!({"name": "db", "source": source})
+            && output["outputs"] == json!({"greeting": "hello!"}),
+        "{output}"
+    );
+    let args = json!({"module": {"name": "db", "source": server.url("/nothing.tar.gz")}});
+    // It answers, but not with an archive.
+    fails(&stage, "two", args, Reason::TerraformFailed, &["nothing.tar.gz"]).await
 }
 
 /// A dry run of `apply` shows so many changes, and leaves everything as it was.
