@@ -1,6 +1,6 @@
 //! The command line, with the options of kubectl where they mean the same.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 }
 
 /// Which cluster, which namespace.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Scope {
     /// The namespace; default: that of the kubeconfig's context.
     #[arg(long, short, global = true)]
@@ -32,7 +32,7 @@ pub(crate) enum Command {
     /// Create an execution from a file, and follow it with --wait.
     Run(Run),
     /// List executions.
-    #[command(visible_alias = "get")]
+    #[command(alias = "get")]
     List(List),
     /// Tell what happened to an execution, why, and what it made, down to the pods.
     Describe {
@@ -61,10 +61,16 @@ pub(crate) enum Command {
         #[arg(long, short, value_enum, default_value = "yaml")]
         output: OutputForm,
     },
-    /// Print a completion script: source <(kubectl rex completion bash).
+    /// Print a completion script for kubectl-rex without kubectl: source <(kubectl-rex completion bash).
     Completion {
         /// The shell.
         shell: Shell,
+    },
+    /// Tell what Tab offers after these words.
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// What follows `kubectl rex`; the last one is unfinished.
+        words: Vec<OsString>,
     },
 }
 

@@ -8,6 +8,7 @@
 //! | logs | [`logs`] | reads pods and their logs |
 //! | cancel, approve | [`change`] | one patch |
 //! | outputs | [`outputs`] | one read; the forms are pure |
+//! | Tab | [`complete`] | reads names; kubectl runs `kubectl_complete-rex` for it |
 //!
 //! The binary is found by kubectl as a plugin, since it is named `kubectl-rex`.
 
@@ -18,6 +19,7 @@ use runner_controller::submit::{Exit, Failure, exit};
 
 mod change;
 mod cli;
+mod complete;
 mod describe;
 mod list;
 mod logs;
@@ -59,6 +61,7 @@ async fn execute(cli: Cli) -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut Cli::command(), "kubectl-rex", &mut script);
             terminal::print(&String::from_utf8_lossy(&script));
         }
+        Command::Complete { words } => terminal::print(&complete::offered(words)),
     }
     Ok(Exit::Succeeded)
 }

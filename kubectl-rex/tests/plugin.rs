@@ -50,6 +50,17 @@ impl Plugin {
         Ok(Ended { code, stdout, stderr })
     }
 
+    /// What kubectl tells a shell after `kubectl rex` and these words, when Tab is pressed.
+    async fn tab(&self, words: &[&str]) -> Result<String> {
+        let mut command = Command::from(self.house.cluster.kubectl());
+        command.args(["__complete", "rex"]).args(words);
+        let completer = PathBuf::from(env!("CARGO_BIN_EXE_kubectl_complete-rex"));
+        command.env("PATH", completer.parent().context("no folder")?).env("KUBECONFIG", &self.kubeconfig);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await??;
+        ensure!(output.status.success(), "{words:?}: {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// What a command prints that must succeed.
     async fn prints(&self, args: &[&str]) -> Result<String> {
         let ended = self.run(args, "").await?;
@@ -225,6 +236,27 @@ async fn logs_and_causes_reach_down_to_the_pods() -> Result<()> {
     ensure!(described.contains("localhost/missing:1"), "{described}");
     let none = plugin.run(&["logs", "missing"], "").await?;
     ensure!(none.code == 1 && none.stderr.contains("no container of missing has begun"), "{none:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tab_after_kubectl_rex_offers_commands_and_the_names_of_executions() -> Result<()> {
+    let plugin = Plugin::open(Level::Argo, "tab").await?;
+    for name in ["install-jira", "install-wiki"] {
+        plugin.house.run(name, "argo-workflow", pause(None), |_| ()).await?;
+    }
+    let namespace = plugin.house.namespace.as_str();
+    let describe = plugin.tab(&["des"]).await?;
+    ensure!(describe.starts_with("describe\tTell what happened") && describe.ends_with(":4\n"), "{describe}");
+    let names = plugin.tab(&["describe", "-n", namespace, "install-"]).await?;
+    ensure!(names == "install-jira\ninstall-wiki\n:4\n", "{names}");
+    let another = plugin.tab(&["cancel", "--namespace", namespace, "install-jira", ""]).await?;
+    ensure!(another == "install-wiki\n:4\n", "{another}");
+    let namespaces = plugin.tab(&["list", "--namespace", namespace]).await?;
+    ensure!(namespaces == format!("{namespace}\n:4\n"), "{namespaces}");
+    // Where there is no cluster, there is no error in the middle of a line either.
+    let none = plugin.tab(&["describe", "--context", "absent", ""]).await?;
+    ensure!(none == ":4\n", "{none}");
     Ok(())
 }
 
