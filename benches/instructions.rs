@@ -68,9 +68,8 @@ fn registry() -> Registry {
 }
 
 fn running_state() -> (State, Seen) {
-    let stage = Stage::Started { child: "u".into(), deadline: Some(Timestamp::MAX), halt: None };
     let state = State {
-        stage,
+        stage: Stage::Started { child: "u".into(), deadline: Some(Timestamp::MAX), halt: None },
         suspend: false,
         cancel: false,
         deleting: false,

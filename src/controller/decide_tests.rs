@@ -45,8 +45,8 @@ fn the_clean_up_of_a_cancelled_run_ends_with_its_deadline() {
         let Seen::Child(child) = child(true) else { unreachable!() };
         Seen::Child(Child { released: true, stopped, ..child })
     };
-    let stage = Stage::Started { child: "c".into(), deadline: Some(at(10)), halt: Some(Halt::Cancelled) };
-    let state = State { stage, cancel: true, ..new() };
+    let started = Stage::Started { child: "c".into(), deadline: Some(at(10)), halt: Some(Halt::Cancelled) };
+    let state = State { stage: started, cancel: true, ..new() };
     let cancelled = Some(Stop::Cancel);
     assert_eq!(decide(&state, &followed(None), at(1)), Step::Stop("c".into(), Stop::Cancel));
     assert_eq!(decide(&state, &followed(cancelled), at(1)), Step::Wait(Some(at(10))));

@@ -152,7 +152,9 @@ impl Recorder {
     async fn catch_up(&mut self) -> Result<()> {
         let Some(missed) = self.missed().await? else { return Ok(()) };
         let Missed { now, versions } = missed;
-        versions.into_iter().for_each(|(deleted, object)| self.push(deleted, object));
+        for (deleted, object) in versions {
+            self.push(deleted, object);
+        }
         self.at = now.to_string();
         Ok(())
     }
@@ -172,12 +174,12 @@ impl Recorder {
             versions.extend(back.into_iter().map(|object| (false, object)));
         }
         for (uid, object) in known.iter().filter(|(uid, _)| !there.contains_key(*uid)) {
-            let Some(last) = self.last_version(uid, object, now).await? else { return Ok(None) };
-            let Some(back) = self.versions_back(last.clone(), revision(object)).await? else {
+            let Some(end) = self.last_version(uid, object, now).await? else { return Ok(None) };
+            let Some(back) = self.versions_back(end.clone(), revision(object)).await? else {
                 return Ok(None);
             };
             versions.extend(back.into_iter().map(|object| (false, object)));
-            versions.push((true, last));
+            versions.push((true, end));
         }
         Ok(Some(Missed { now, versions }))
     }

@@ -298,13 +298,12 @@ subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
         wanted: impl Fn(&RunnerExecution) -> bool,
     ) -> Result<RunnerExecution> {
         let condition = |object: Option<&RunnerExecution>| object.is_some_and(&wanted);
-        match tokio::time::timeout(PATIENCE, await_condition(self.executions(), name, condition)).await {
-            Ok(found) => found?.context("it is gone"),
-            Err(_) => {
-                let now = self.executions().get_opt(name).await?;
-                bail!("{name} never came to be {what}; it is {:#?}", now.map(|n| n.status));
-            }
+        let found = await_condition(self.executions(), name, condition);
+        if let Ok(found) = tokio::time::timeout(PATIENCE, found).await {
+            return found?.context("it is gone");
         }
+        let now = self.executions().get_opt(name).await?;
+        bail!("{name} never came to be {what}; it is {:#?}", now.map(|n| n.status));
     }
 
     /// Waits for the end, which must be this one.
@@ -364,8 +363,9 @@ pub fn execution(name: &str, runner: &str, args: Value, change: impl FnOnce(&mut
         "apiVersion": "core.projectvoltron.dev/v1alpha1",
         "kind": "RunnerExecution",
         "metadata": {"name": name},
-        "spec": {"runner": runner, "context": {"platform": {"serviceAccountName": "deployer"}}, "args": args},
+        "spec": {"runner": runner, "context": {"platform": {"serviceAccountName": "deployer"}}},
     });
+    object["spec"]["args"] = args;
     change(&mut object["spec"]);
     object
 }

@@ -121,7 +121,8 @@ fn request() -> Value {
 }
 
 fn workflow(template: Value, deadline: Option<u32>) -> Value {
-    let mut spec = json!({"entrypoint": "main", "templates": [{"name": "main", "suspend": template}]});
+    let mut spec = json!({"entrypoint": "main", "templates": [{"name": "main"}]});
+    spec["templates"][0]["suspend"] = template;
     if let Some(seconds) = deadline {
         spec["activeDeadlineSeconds"] = json!(seconds);
     }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long a Workflow of a second may take before Argo is taken to have forgotten it.
 const ARGO_FORGETS: Duration = Duration::from_secs(10);
 /// How soon a request is tried again that the API server did not take.

@@ -109,7 +109,7 @@ impl Process {
             View::Absent(ended) => Seen::Absent { ended },
             View::Foreign => Seen::Foreign,
             View::Leaving => Seen::Leaving,
-            View::Seen(child, whole) => Seen::Child(shown(&child, whole)),
+            View::Seen(child, whole) => Seen::Child(shown(child, whole)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Process {
     }
 }
 
-fn shown(child: &Stored, whole: bool) -> Child {
+fn shown(child: Stored, whole: bool) -> Child {
     let (glance, observation) = match child.work {
         Work::Idle | Work::Running => (Glance::Underway, Observation::Underway { progress: None }),
         Work::Succeeded => (

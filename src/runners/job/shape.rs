@@ -215,8 +215,10 @@ fn fields_of<T: JsonSchema>() -> Fields {
         | Shape::Time
         | Shape::Whole { .. }
         | Shape::Number
-        | Shape::Flag => Fields::default(),
-        Shape::WholeOrText | Shape::Quantity | Shape::Any => Fields::default(),
+        | Shape::Flag
+        | Shape::WholeOrText
+        | Shape::Quantity
+        | Shape::Any => Fields::default(),
     }
 }
 
