@@ -29,6 +29,16 @@ clusters_down() {
 need() {
   [ -e "$2" ] || { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$1"; }
 }
+
+outages() {
+  need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 &&
+    cargo test --workspace --test outages -- --nocapture --test-threads=1
+}
+instructions() {
+  need valgrind /usr/bin/valgrind &&
+    GUNGRAUN_RUNNER=$(hack/tool.sh gungraun-runner 0.20.0) && export GUNGRAUN_RUNNER &&
+    cargo bench --workspace --bench instructions
+}
 cleanup() {
   clusters_down
   rm -rf "$RUNNER_TEST_CLUSTERS"
@@ -51,15 +61,10 @@ layer "engines and others" cargo test --workspace --test go_types --test submit 
 layer "pods" cargo test --workspace --test pods --test tools --test plugin
 layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
 layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
-need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
-layer "outages" cargo test --workspace --test outages -- --nocapture --test-threads=1
+layer "outages" outages
 # That every bug of the table still fits the code is a pure test; to build the project once for each takes an hour.
 [ "${CRASH_MATRIX:-}" != full ] || layer "planted bugs" target/debug/planted
-need valgrind /usr/bin/valgrind
-GUNGRAUN_RUNNER=$PWD/target/tools/bin/gungraun-runner
-export GUNGRAUN_RUNNER
-[ -x "$GUNGRAUN_RUNNER" ] || cargo install --quiet --locked --root target/tools gungraun-runner@0.20.0
-layer "instructions" cargo bench --workspace --bench instructions
+layer "instructions" instructions
 
 printf '\nall layers: %s s\n' $((SECONDS - started))
 exit $failed
