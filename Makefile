@@ -9,7 +9,7 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo engine test planted reliability cluster-up cluster-down generate lint binary devcluster clean-clusters image
+.PHONY: help demo engine test planted reliability cluster-up cluster-down generate lint deny binary devcluster clean-clusters image
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,10 +48,12 @@ generate: ## Write the generated manifests
 	cargo run --quiet -- crd --go | gofmt > go/v1alpha1/types.go
 	cargo run --quiet -p engine -- crd > engine/config/crd.yaml
 
-lint: ## rustfmt, clippy, and cargo-deny where it is installed
+lint: ## rustfmt and clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+deny: ## The dependencies: known vulnerabilities, licenses, sources (fetches the list of vulnerabilities)
+	hack/deny.sh
 
 image: devcluster binary ## Write the image, with the tools in it, as an OCI archive: target/runner-controller.tar
 	$(DEVCLUSTER) build

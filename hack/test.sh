@@ -53,6 +53,9 @@ target/debug/devcluster build --level pods || exit 1
 # Always the whole workspace, narrowed by the name of the test: another selection of packages would have other
 # features, and so build everything anew.
 layer "format" cargo fmt --all --check
+layer "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+# Without advisories, whose list is somewhere else: make deny.
+layer "dependencies" hack/deny.sh bans licenses sources
 layer "pure" cargo test --workspace --lib --bins --test manifests
 layer "documentation" cargo test --workspace --doc
 layer "control plane" cargo test --workspace --test control_plane --test real
