@@ -64,10 +64,18 @@ impl Events {
             }
             // By the word of the list; a condition's reason is one of them.
             let calm = Reason::ALL.iter().any(|known| known.as_str() == reason && known.is_calm());
-            let event = event(execution, calm, &reason, &message, now);
-            if self.queue.try_send((execution.namespace().to_owned(), event)).is_err() {
-                self.metrics.events_dropped.inc();
-            }
+            self.hand_in(execution, event(execution, calm, &reason, &message, now));
+        }
+    }
+
+    /// Tells of something that the status does not say.
+    pub fn remark(&self, execution: &Execution, reason: Reason, message: &str, now: Timestamp) {
+        self.hand_in(execution, event(execution, reason.is_calm(), reason.as_str(), message, now));
+    }
+
+    fn hand_in(&self, execution: &Execution, event: Event) {
+        if self.queue.try_send((execution.namespace().to_owned(), event)).is_err() {
+            self.metrics.events_dropped.inc();
         }
     }
 }

@@ -254,7 +254,7 @@ impl Memory {
         self.with(uid, |r| told.unwrap_or_else(|| *r.waiting_since.get_or_insert(now)))
     }
 
-    /// Since when the recorded child has been missing in the watch.
+    /// Since when something has been missing: the recorded child in the watch, or an answer of another controller.
     pub fn missing_since(&self, uid: &str, now: Timestamp) -> Timestamp {
         self.with(uid, |r| *r.missing_since.get_or_insert(now))
     }

@@ -11,6 +11,7 @@
 //! | what wakes a pass | [`triggers`] |
 //! | with whose rights a request is made | [`impersonate`] |
 //! | how arguments get into a pod | `input` |
+//! | what is done for executions of other runners | `others` |
 
 use std::{
     net::SocketAddr,
@@ -47,6 +48,7 @@ pub mod impersonate;
 mod input;
 pub mod memory;
 pub mod metrics;
+mod others;
 pub mod reconcile;
 mod render;
 pub mod status;

@@ -25,7 +25,7 @@ use super::{
     execution::Execution,
     memory::{Memory, later},
     metrics::{Metrics, ResultLabel},
-    status,
+    others, status,
     triggers::ChildStores,
 };
 use crate::runners::Registry;
@@ -103,8 +103,13 @@ pub(super) fn jitter() -> f64 {
 }
 
 async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Action, Error> {
-    if execution.is_managed_elsewhere() || is_anothers(&execution, cx) {
+    if execution.is_managed_elsewhere() {
         return Ok(Action::await_change());
+    }
+    match whose(&execution, cx) {
+        Whose::Ours => {}
+        Whose::Anothers => return others::attend(&execution, cx).await,
+        Whose::Ignored => return Ok(Action::await_change()),
     }
     let mut pass = Pass::new(cx.memory.latest(execution), cx);
     let mut seen = match pass.glimpse(Timestamp::now()) {
@@ -124,16 +129,22 @@ async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Action, Error> 
     Ok(Action::requeue(SOON))
 }
 
-/// Whether it is for the controller of another runner to act: always where others are ignored, else once one
-/// has taken it up. Two that report on the same execution would overwrite each other's words for ever.
-fn is_anothers(execution: &Execution, cx: &Context) -> bool {
-    let Ok(spec) = &execution.spec else { return cx.others == Others::Ignore };
-    if cx.registry.get(&spec.runner).is_some() {
-        return false;
-    }
-    match cx.others {
-        Others::Ignore => true,
-        Others::Tell => execution.is_taken_up(),
+/// For whom it is to act.
+enum Whose {
+    /// For this controller.
+    Ours,
+    /// For the controller of another runner, which has taken it up.
+    Anothers,
+    /// For somebody who is of no interest here.
+    Ignored,
+}
+
+fn whose(execution: &Execution, cx: &Context) -> Whose {
+    let is_served = execution.spec.as_ref().map(|spec| cx.registry.get(&spec.runner).is_some());
+    match (is_served, cx.others) {
+        (Ok(false) | Err(_), Others::Ignore) => Whose::Ignored,
+        (Ok(false), Others::Tell) if execution.is_taken_up() => Whose::Anothers,
+        (Ok(_), _) | (Err(_), Others::Tell) => Whose::Ours,
     }
 }
 

@@ -4,8 +4,14 @@
 
 use std::{process::Stdio, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use devcluster::Level;
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::Event;
+use kube::{
+    Api,
+    api::{WatchEvent, WatchParams},
+};
 use runner_controller::{
     client::{Outcome, Verdict},
     conformance::{Subject, check},
@@ -83,6 +89,45 @@ async fn each_serves_its_own_names_only() -> Result<()> {
         // One may be refused on its way: it was decided on before the example's was seen.
         ensure!(others <= 1, "the built-in controller went on writing to {name}: {writers:?}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_controller_leaves_behind_that_is_gone_is_told_of_and_expires() -> Result<()> {
+    let house = open("gone").await?;
+    let _built_in = house.start_controller(GRACE).await?;
+    let mut example = start_example(&house).await?;
+    let left = house.run("left", "script", json!({"script": "sleep 1000"}), |_| ()).await?;
+    house.until_phase(&left, Phase::Running).await?;
+    let refused = house.run("refused", "script", json!({"scirpt": ""}), |_| ()).await?;
+    house.until_phase(&refused, Phase::Failed).await?;
+    example.kill().await?;
+
+    let namespace = house.namespace.as_str();
+    let expire = r#"{"spec":{"ttlSecondsAfterFinished":1}}"#;
+    house.kubectl(&["patch", "rex", "refused", "-n", namespace, "--type=merge", "-p", expire], None).await?;
+    house.executions().cancel(&left).await?;
+    house.kubectl(&["wait", "rex/refused", "-n", namespace, "--for=delete", "--timeout=80s"], None).await?;
+    let events: Api<Event> = Api::namespaced(house.client.clone(), namespace);
+    let wanted = WatchParams::default().fields("involvedObject.name=left,reason=RunnerNotFound,type=Warning");
+    let mut told = std::pin::pin!(events.watch(&wanted, "0").await?);
+    // Before the example took it up, the built-in controller may have told by the same word that nobody here serves it.
+    let heard = async {
+        while let Some(event) = told.try_next().await? {
+            if let WatchEvent::Added(Event { message: Some(message), .. }) = event
+                && message.starts_with("spec.cancel is set, but the controller of the runner script")
+            {
+                return Ok(());
+            }
+        }
+        bail!("the watch of events ended")
+    };
+    tokio::time::timeout(PATIENCE, heard).await??;
+    let status = house.executions().get("left").await?.status.unwrap_or_default();
+    ensure!(status.phase == Some(Phase::Running), "the status was touched: {status:?}");
+    let writers = house.writers("left")?;
+    let after = writers.iter().skip_while(|writer| *writer != EXAMPLE).filter(|writer| *writer != EXAMPLE);
+    ensure!(after.count() <= 1, "the built-in controller wrote: {writers:?}");
     Ok(())
 }
 
