@@ -9,24 +9,29 @@
 //! ```
 //!
 //! - [`crd`]: the object. [`reason`]: the words its status uses.
-//! - [`controller`]: the lifecycle, which all runners share; start reading at [`controller::decide`].
+//! - [`controller`]: the lifecycle, which all runners share; start reading at `controller/decide.rs`.
 //! - [`runners`]: what is particular to one tool; start reading at [`runners::Runner`].
 //! - [`client`]: for an Engine: create an execution, follow it, learn its outcome. [`input`]: the files that say
 //!   what to run. [`submit`]: both together, as a command.
-//! - [`go_types`]: the API's types for an Engine in Go.
 //! - [`manager`]: for the author of a runner: a whole controller process in one line. [`conformance`]: a test
 //!   kit for runners.
-//! - [`exec`]: what happens within the pods of those runners that work in one.
-//! - [`logging`]: how the process logs.
+//! - `exec`: what happens within the pods of those runners that work in one. `go_types`: the API's types for an Engine
+//!   in Go. `logging`: how the process logs.
+//!
+//! What is documented here is a promise, which `hack/semver.sh` checks. Modules that are hidden serve the binaries and
+//! benchmarks of this project, and change as they need.
 
 pub mod client;
 pub mod conformance;
 pub mod controller;
 pub mod crd;
 pub mod duration;
+#[doc(hidden)]
 pub mod exec;
+#[doc(hidden)]
 pub mod go_types;
 pub mod input;
+#[doc(hidden)]
 pub mod logging;
 pub mod manager;
 pub mod message;

@@ -2,14 +2,14 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what happens next, and why | [`decide`] |
-//! | how a pass goes | [`reconcile`] |
+//! | what happens next, and why | `decide` |
+//! | how a pass goes | `reconcile` |
 //! | how a step is carried out | `step` |
-//! | where a status field is set | [`status`] |
-//! | why something is tried again | [`error`], [`memory`] |
-//! | who goes first | [`courtesy`] |
-//! | what wakes a pass | [`triggers`] |
-//! | with whose rights a request is made | [`impersonate`] |
+//! | where a status field is set | `status` |
+//! | why something is tried again | `error`, `memory` |
+//! | who goes first | `courtesy` |
+//! | what wakes a pass | `triggers` |
+//! | with whose rights a request is made | `impersonate` |
 //! | how arguments get into a pod | `input` |
 //! | what is done for executions of other runners | `others` |
 
@@ -35,24 +35,39 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+#[doc(hidden)]
 pub mod admit;
+#[doc(hidden)]
 pub mod api;
+#[doc(hidden)]
 pub mod child;
+#[doc(hidden)]
 pub mod courtesy;
+#[doc(hidden)]
 pub mod decide;
+#[doc(hidden)]
 pub mod error;
+#[doc(hidden)]
 pub mod events;
+#[doc(hidden)]
 pub mod execution;
+#[doc(hidden)]
 pub mod http;
+#[doc(hidden)]
 pub mod impersonate;
 mod input;
+#[doc(hidden)]
 pub mod memory;
+#[doc(hidden)]
 pub mod metrics;
 mod others;
+#[doc(hidden)]
 pub mod reconcile;
 mod render;
+#[doc(hidden)]
 pub mod status;
 mod step;
+#[doc(hidden)]
 pub mod triggers;
 
 use self::{
