@@ -24,11 +24,11 @@
 use std::{error::Error, net::SocketAddr, time::Duration};
 
 use clap::Parser;
-use kube::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    client::connect,
     controller::{self, Options, Others},
     duration, logging,
     runners::{Registry, Runner},
@@ -104,10 +104,7 @@ impl Manager {
     /// As [`Manager::run`].
     pub async fn run_with(self, settings: Settings) -> Result<(), Box<dyn Error>> {
         logging::init();
-        let mut config = kube::Config::infer().await?;
-        // What to do about a failure is decided per execution; a hidden retry would only delay that.
-        config.default_retry = false;
-        let client = Client::try_from(config)?;
+        let client = connect(None).await?.client;
         let options = Options {
             namespace: settings.namespace,
             concurrency: settings.concurrency,

@@ -50,6 +50,7 @@ pub async fn connect(context: Option<&str>) -> Result<Connection, ConnectError> 
             })?
         }
     };
+    // What to do about a failure is decided by who asked; a hidden retry would only delay that.
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let default_namespace = config.default_namespace.clone();
