@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use devcluster::Level;
-use runner_controller::crd::Phase;
+use runner_controller::crd::{Phase, RunnerExecution};
 use serde_json::{Value, json};
 use testhouse::{House, PATIENCE};
 use tokio::{
@@ -33,16 +33,37 @@ impl Plugin {
         Ok(Self { house, kubeconfig })
     }
 
+    /// A command in the test's namespace.
     fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.command_anywhere(args);
+        command.args(["--namespace", &self.house.namespace]);
+        command
+    }
+
+    fn command_anywhere(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rex"));
-        command.args(args).args(["--namespace", &self.house.namespace]);
-        command.env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
+        command.args(args).env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
+    /// A command in the test's namespace and on a terminal of 80 columns, which is made by script(1).
+    fn command_on_terminal(&self, args: &str) -> Command {
+        let (plugin, namespace) = (env!("CARGO_BIN_EXE_kubectl-rex"), self.house.namespace.as_str());
+        let line = format!("stty cols 80; exec {plugin} {args} --namespace {namespace}");
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--flush", "--command", &line, "/dev/null"]);
+        command.env("KUBECONFIG", &self.kubeconfig).env("TERM", "xterm").env_remove("NO_COLOR");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
     async fn run(&self, args: &[&str], stdin: &str) -> Result<Ended> {
-        let mut child = self.command(args).spawn()?;
+        Self::end(self.command(args), stdin).await
+    }
+
+    async fn end(mut command: Command, stdin: &str) -> Result<Ended> {
+        let mut child = command.spawn()?;
         child.stdin.take().context("no stdin")?.write_all(stdin.as_bytes()).await?;
         let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await??;
         let code = output.status.code().context("it was killed")?;
@@ -171,20 +192,7 @@ async fn on_a_terminal_the_table_is_drawn_anew_in_colours() -> Result<()> {
     let _controller = plugin.house.start_controller(Duration::from_secs(5)).await?;
     let held = plugin.house.run("a", "argo-workflow", pause(None), |rex| rex.spec.suspend = true).await?;
     plugin.house.until_phase(&held, Phase::Suspended).await?;
-    let line = format!(
-        "stty cols 80; {} list --watch --namespace {}",
-        env!("CARGO_BIN_EXE_kubectl-rex"),
-        plugin.house.namespace
-    );
-    let mut watching = Command::new("script")
-        .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
-        .env("KUBECONFIG", &plugin.kubeconfig)
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut watching = plugin.command_on_terminal("list --watch").spawn()?;
     let mut stdout = watching.stdout.take().context("no stdout")?;
     let mut said = String::new();
     let follow = async {
@@ -203,6 +211,78 @@ async fn on_a_terminal_the_table_is_drawn_anew_in_colours() -> Result<()> {
     let told = tokio::time::timeout(PATIENCE, follow).await;
     ensure!(told.is_ok_and(|told| told.is_ok()), "the end was never shown: {said:?}");
     ensure!(said.contains("\r\u{1b}[2A"), "the table is not drawn anew: {said:?}");
+
+    let mut plain = plugin.command_on_terminal("list");
+    plain.env("NO_COLOR", "1");
+    let plain = Plugin::end(plain, "").await?;
+    ensure!(plain.stdout.contains("Cancelled") && !plain.stdout.contains('\u{1b}'), "coloured: {plain:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_ends_by_the_outcome_and_bad_input_creates_nothing() -> Result<()> {
+    let plugin = Plugin::open(Level::Argo, "outcome").await?;
+    let _controller = plugin.house.start_controller(Duration::from_secs(5)).await?;
+    let run = ["run", "--filename", "-", "--runner", "argo-workflow", "--wait"];
+    let input = |name: &str, args: &Value| {
+        let context = json!({"name": name, "platform": {"serviceAccountName": "deployer"}});
+        json!({"context": context, "args": args}).to_string()
+    };
+    let failed = plugin.run(&run, &input("failing", &json!({"workflow": {}}))).await?;
+    ensure!(failed.code == 1 && failed.stdout.contains("failing ended: Failed (InvalidArgs)"), "{failed:?}");
+
+    let input = input("endless", &pause(None));
+    let (waited, ()) = tokio::try_join!(plugin.run(&run, &input), async {
+        let endless = ["wait", "rex/endless", "-n", &plugin.house.namespace, "--timeout=60s"];
+        for condition in ["--for=create", "--for=jsonpath={.status.phase}=Running"] {
+            plugin.house.kubectl(&[&endless[..], &[condition]].concat(), None).await?;
+        }
+        plugin.prints(&["cancel", "endless"]).await.map(drop)
+    })?;
+    ensure!(waited.code == 2 && waited.stdout.contains(": Cancelled\n"), "{waited:?}");
+
+    let bad = plugin.run(&run, "context:\n\tname: bad\n").await?;
+    ensure!(bad.code == 64 && bad.stderr.contains("standard input:2:1: a tab indents this line"), "{bad:?}");
+    let absent = plugin.run(&["run", "-f", "/absent.yaml", "--runner", "job"], "").await?;
+    ensure!(absent.code == 64 && absent.stderr.contains("/absent.yaml: cannot be read"), "{absent:?}");
+    let option = plugin.run(&["list", "--selektor", "a=b"], "").await?;
+    ensure!(option.code == 64 && option.stderr.contains("--selektor"), "{option:?}");
+    let names = plugin.prints(&["list", "-o", "name"]).await?;
+    ensure!(names.lines().count() == 2, "bad input created something: {names}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_labels_and_contexts_select_as_in_kubectl() -> Result<()> {
+    let plugin = Plugin::open(Level::Argo, "scope").await?;
+    let (house, namespace) = (&plugin.house, plugin.house.namespace.as_str());
+    for name in ["a", "b"] {
+        let label = |rex: &mut RunnerExecution| {
+            rex.metadata.labels = Some([("team".to_owned(), name.to_owned())].into());
+        };
+        house.run(name, "argo-workflow", pause(None), label).await?;
+    }
+    let labelled = plugin.prints(&["list", "-l", "team=b", "-o", "name"]).await?;
+    ensure!(labelled == "runnerexecution.core.projectvoltron.dev/b\n", "{labelled}");
+    let everywhere = Plugin::end(plugin.command_anywhere(&["list", "-A"]), "").await?;
+    let lines: Vec<&str> = everywhere.stdout.lines().collect();
+    ensure!(lines[0].starts_with("NAMESPACE "), "{everywhere:?}");
+    ensure!(lines.iter().filter(|line| line.starts_with(namespace)).count() == 2, "{everywhere:?}");
+
+    let contexts = house.access("deployer", namespace).await?;
+    let file = format!("--kubeconfig={}", contexts.display());
+    house.kubectl(&["config", "rename-context", "devcluster", "other", &file], None).await?;
+    let here = format!("--namespace={namespace}");
+    house.kubectl(&["config", "set-context", "other", &here, &file], None).await?;
+    // The account of that file may list nothing, which proves that it is the one that is asked with.
+    let mut other = plugin.command_anywhere(&["list", "--context", "other"]);
+    other.env("KUBECONFIG", &contexts);
+    let other = Plugin::end(other, "").await?;
+    let expected =
+        format!("No right to list runnerexecutions.core.projectvoltron.dev in namespace {namespace}");
+    ensure!(other.code == 77 && other.stderr.contains(&expected), "{other:?}");
+    let absent = plugin.run(&["list", "--context", "absent"], "").await?;
+    ensure!(absent.code == 64 && absent.stderr.contains("The context absent cannot be used"), "{absent:?}");
     Ok(())
 }
 

@@ -20,8 +20,14 @@ args: {image: busybox:1}
 ";
 
 /// A text, and all that is said of it; `input.yaml` stands for the file's path.
-const TEXTS: [(&str, &str, &str); 11] = [
+const TEXTS: [(&str, &str, &str); 13] = [
     ("empty", "", "runner-controller submit: input.yaml: is empty\n"),
+    ("nothing but a comment", "# to be written\n", "runner-controller submit: input.yaml: is empty\n"),
+    (
+        "a list",
+        "- context: {name: a}\n",
+        "runner-controller submit: input.yaml:1:1: invalid type: sequence, expected an object with context and args\n   |\n 1 | - context: {name: a}\n   | ^\n",
+    ),
     (
         "not YAML",
         "context: {name: a\nargs: ]\n",
@@ -90,6 +96,9 @@ async fn bad_input_is_told_in_one_text_and_creates_nothing() -> Result<()> {
     }
     let large = submit().stdin(format!("{FINE}  data: {}\n", "a".repeat(5_000_000))).ends(64).await?;
     ensure!(large.stderr.contains("standard input: is larger than 1024 KiB"), "{}", large.stderr);
+    let path = file(&folder, "input.yaml", b"context: {name: \xff}\n")?;
+    let binary = submit().args(&["--file", &path.display().to_string()]).ends(64).await?;
+    ensure!(binary.stderr.contains("input.yaml:1:17: is no text"), "{}", binary.stderr);
     let absent = submit().env("RUNNER_INPUT_PATH", "/absent/input.yaml").ends(64).await?;
     let expected =
         "runner-controller submit: /absent/input.yaml: cannot be read: No such file or directory\n";
