@@ -44,6 +44,10 @@ kubectl wait -n team-a action/hello --for=jsonpath='{.status.phase}'=Running --t
 show
 kubectl wait -n team-a action/hello --for=jsonpath='{.status.phase}'=Succeeded --timeout=120s
 show
+# In step: the Action has no other outcome than the work itself.
+for object in rex workflow; do
+  kubectl wait -n team-a "$object/hello" --for=jsonpath='{.status.phase}'=Succeeded --timeout=0s >/dev/null
+done
 
 say "Deleted, with everything: kubectl delete action hello"
 kubectl delete -n team-a action hello
