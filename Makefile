@@ -9,7 +9,7 @@ TARGET  := x86_64-unknown-linux-gnu
 BINARY  := target/$(TARGET)/release/runner-controller
 DEVCLUSTER := target/debug/devcluster
 
-.PHONY: help demo engine test planted reliability cluster-up cluster-down generate lint deny binary devcluster clean-clusters image
+.PHONY: help demo engine test planted reliability cluster-up cluster-down generate lint deny semver binary devcluster clean-clusters image
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ lint: ## rustfmt and clippy
 
 deny: ## The dependencies: known vulnerabilities, licenses, sources (fetches the list of vulnerabilities)
 	hack/deny.sh
+
+semver: ## Whether the library still offers what it did at the baseline
+	hack/semver.sh
 
 image: devcluster binary ## Write the image, with the tools in it, as an OCI archive: target/runner-controller.tar
 	$(DEVCLUSTER) build

@@ -54,6 +54,7 @@ target/debug/devcluster build --level pods || exit 1
 # features, and so build everything anew.
 layer "format" cargo fmt --all --check
 layer "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
+layer "promised API" hack/semver.sh
 # Without advisories, whose list is somewhere else: make deny.
 layer "dependencies" hack/deny.sh bans licenses sources
 layer "pure" cargo test --workspace --lib --bins --test manifests

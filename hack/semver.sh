@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Whether the library still offers all that it did at the baseline. Nothing is published yet, so the baseline is the
+# commit that hack/semver-baseline names: the last release, once there is one. A change that breaks others is announced
+# by the version in Cargo.toml, as everywhere (0.1 to 0.2, later 1 to 2), and is let through by that.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+baseline=$(<hack/semver-baseline)
+if ! git cat-file -e "$baseline^{commit}" 2>/dev/null; then
+  if [ "$(git rev-parse --is-shallow-repository)" = true ]; then
+    echo "not checked: this clone is shallow and lacks the baseline $baseline"
+    exit 0
+  fi
+  echo "hack/semver-baseline names $baseline, which is no commit of this repository" >&2
+  exit 1
+fi
+# Unoptimized: its own work takes a second, compiling it twice as long otherwise.
+"$(hack/tool.sh cargo-semver-checks 0.51.0 --debug)" semver-checks --package runner-controller --baseline-rev "$baseline"
