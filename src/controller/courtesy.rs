@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::memory::later;
 
-/// A spec of so many bytes or more is bulky.
-const BULKY: usize = 32 * 1024;
+/// An execution of that [bulk](super::execution::Execution::bulk) or more makes the API server work for a tenth of a second
+/// or more at each write.
+const BULKY: usize = 256 * 1024;
 /// How long nothing must have been started.
 const CALM: Duration = Duration::from_secs(2);
 /// How long the word is put off at most.
@@ -64,7 +65,7 @@ impl Courtesy {
     }
 }
 
-/// Whether a spec of that many bytes is one that yields.
+/// Whether an execution of that bulk yields.
 pub const fn is_bulky(bulk: usize) -> bool {
     bulk >= BULKY
 }

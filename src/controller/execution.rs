@@ -22,6 +22,9 @@ use crate::{
     runners::{Problem, args::MAX_DEPTH},
 };
 
+/// As many bytes of text as a value more makes work for the API server: it compares each, and notes who wrote it.
+const BULK_OF_A_VALUE: usize = 64;
+
 /// One execution, as last seen. `Debug` shows no argument.
 #[derive(Clone, Deserialize)]
 #[serde(from = "Wire")]
@@ -32,7 +35,7 @@ pub struct Execution {
     pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
     /// Its status; empty where it is unreadable.
     pub status: RunnerExecutionStatus,
-    /// How long its spec is as text, in bytes.
+    /// How much work each write of it makes, by the size of its spec.
     pub bulk: usize,
 }
 
@@ -67,11 +70,13 @@ impl From<Wire> for Execution {
     fn from(wire: Wire) -> Self {
         let status: RunnerExecutionStatus =
             wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let text = wire.spec.as_deref().map_or("", RawValue::get);
+        let shape = Shape::of(text);
         let mut execution = Self {
             metadata: wire.metadata.into(),
-            bulk: wire.spec.as_ref().map_or(0, |raw| raw.get().len()),
-            spec: read_spec(wire.spec.as_deref()),
+            spec: read_spec(text, &shape),
             status,
+            bulk: text.len() + shape.values * BULK_OF_A_VALUE,
         };
         if execution.recorded_child().is_some() {
             execution.forget_args();
@@ -99,16 +104,19 @@ impl<Marks> From<SlimMeta<Marks>> for ObjectMeta {
     }
 }
 
-fn read_spec(raw: Option<&RawValue>) -> Result<Box<RunnerExecutionSpec>, Problem> {
+/// The spec that a text holds; an empty one stands for none.
+fn read_spec(text: &str, shape: &Shape) -> Result<Box<RunnerExecutionSpec>, Problem> {
     let problem = |path: &str, what: String| Problem { path: path.to_owned(), what };
-    let Some(raw) = raw else { return Err(problem("spec", "is missing".into())) };
-    if depth(raw.get()) > MAX_DEPTH + 1 {
+    if text.is_empty() {
+        return Err(problem("spec", "is missing".into()));
+    }
+    if shape.depth > MAX_DEPTH + 1 {
         return Err(problem(
             "spec.args",
             format!("nests more than {MAX_DEPTH} levels deep; flatten it, or pass it as text"),
         ));
     }
-    let mut json = serde_json::Deserializer::from_str(raw.get());
+    let mut json = serde_json::Deserializer::from_str(text);
     let spec: RunnerExecutionSpec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = format!("spec.{}", error.path());
         // serde's own words repeat values; arguments may be secret, so only what it expected is told.
@@ -130,30 +138,42 @@ fn read_spec(raw: Option<&RawValue>) -> Result<Box<RunnerExecutionSpec>, Problem
     }
 }
 
-/// How many brackets are open at most at one place of a JSON text.
-fn depth(json: &str) -> usize {
-    let (mut open, mut deepest, mut in_text, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in json.bytes() {
-        if in_text {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_text = false,
-                _ => {}
-            }
-        } else {
-            match byte {
-                b'"' => in_text = true,
-                b'{' | b'[' => {
-                    open += 1;
-                    deepest = deepest.max(open);
+/// What can be told of a JSON text without building it.
+struct Shape {
+    /// How many brackets are open at most at one place.
+    depth: usize,
+    /// How many values there are, or a few more.
+    values: usize,
+}
+
+impl Shape {
+    fn of(json: &str) -> Self {
+        let mut shape = Self { depth: 0, values: 0 };
+        let (mut open, mut in_text, mut escaped) = (0_usize, false, false);
+        for byte in json.bytes() {
+            if in_text {
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' => escaped = true,
+                    b'"' => in_text = false,
+                    _ => {}
                 }
-                b'}' | b']' => open = open.saturating_sub(1),
-                _ => {}
+            } else {
+                match byte {
+                    b'"' => in_text = true,
+                    b'{' | b'[' => {
+                        open += 1;
+                        shape.depth = shape.depth.max(open);
+                        shape.values += 1;
+                    }
+                    b'}' | b']' => open = open.saturating_sub(1),
+                    b',' => shape.values += 1,
+                    _ => {}
+                }
             }
         }
+        shape
     }
-    deepest
 }
 
 impl Execution {
@@ -262,7 +282,8 @@ impl Resource for Execution {
 
 #[cfg(test)]
 mod tests {
-    use super::{Execution, depth};
+    use super::{Execution, Shape};
+    use crate::controller::courtesy::is_bulky;
     use kube::core::{ObjectList, WatchEvent};
     use proptest::{collection, prelude::*};
     use rstest::rstest;
@@ -380,9 +401,20 @@ mod tests {
 
         #[test]
         fn the_depth_of_a_text_is_that_of_its_value(value in any_json()) {
-            prop_assert_eq!(depth(&value.to_string()), levels(&value));
-            prop_assert_eq!(depth(&serde_json::to_string_pretty(&value).unwrap()), levels(&value));
+            prop_assert_eq!(Shape::of(&value.to_string()).depth, levels(&value));
+            prop_assert_eq!(Shape::of(&serde_json::to_string_pretty(&value).unwrap()).depth, levels(&value));
         }
+    }
+
+    #[rstest]
+    #[case::small("{}", false)]
+    #[case::a_long_text(&format!(r#"{{"a":"{}"}}"#, "x".repeat(100 << 10)), false)]
+    #[case::a_very_long_text(&format!(r#"{{"a":"{}"}}"#, "x,{[".repeat(100 << 10)), true)]
+    #[case::many_values(&format!(r#"{{"a":[{}0]}}"#, "0,".repeat(5_000)), true)]
+    #[case::deep(&nested(9_900), true)]
+    fn what_makes_much_work_for_the_api_server_is_bulky(#[case] args: &str, #[case] bulky: bool) {
+        let execution: Execution = serde_json::from_str(&with_args(args)).unwrap();
+        assert_eq!(is_bulky(execution.bulk), bulky, "{}", execution.bulk);
     }
 
     #[rstest]
