@@ -32,7 +32,7 @@ need() {
 
 outages() {
   need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 &&
-    cargo test --workspace --test outages -- --nocapture --test-threads=1
+    cargo test --workspace --no-fail-fast --test outages -- --nocapture --test-threads=1
 }
 instructions() {
   need valgrind /usr/bin/valgrind &&
@@ -57,14 +57,14 @@ layer "lints" cargo clippy --quiet --workspace --all-targets -- -D warnings
 layer "promised API" hack/semver.sh
 # Without advisories, whose list is somewhere else: make deny.
 layer "dependencies" hack/deny.sh bans licenses sources
-layer "pure" cargo test --workspace --lib --bins --test manifests
-layer "documentation" cargo test --workspace --doc
-layer "control plane" cargo test --workspace --test control_plane --test real
-layer "argo" cargo test --workspace --test argo
-layer "engines and others" cargo test --workspace --test go_types --test submit --test conformance --test beside_the_built_in --test engine
-layer "pods" cargo test --workspace --test pods --test tools --test plugin
-layer "bad inputs" cargo test --workspace --test bad_inputs -- --nocapture --test-threads=1
-layer "crash matrix" cargo test --workspace --test crash -- --nocapture --test-threads=1
+layer "pure" cargo test --workspace --no-fail-fast --lib --bins --test manifests
+layer "documentation" cargo test --workspace --no-fail-fast --doc
+layer "control plane" cargo test --workspace --no-fail-fast --test control_plane --test real
+layer "argo" cargo test --workspace --no-fail-fast --test argo
+layer "engines and others" cargo test --workspace --no-fail-fast --test go_types --test submit --test conformance --test beside_the_built_in --test engine
+layer "pods" cargo test --workspace --no-fail-fast --test pods --test tools --test plugin
+layer "bad inputs" cargo test --workspace --no-fail-fast --test bad_inputs -- --nocapture --test-threads=1
+layer "crash matrix" cargo test --workspace --no-fail-fast --test crash -- --nocapture --test-threads=1
 layer "outages" outages
 # That every bug of the table still fits the code is a pure test; to build the project once for each takes an hour.
 [ "${CRASH_MATRIX:-}" != full ] || layer "planted bugs" target/debug/planted

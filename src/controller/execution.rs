@@ -14,6 +14,7 @@ use kube::Resource;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
+use super::shape::Shape;
 use crate::{
     crd::{
         MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus,
@@ -135,44 +136,6 @@ fn read_spec(text: &str, shape: &Shape) -> Result<Box<RunnerExecutionSpec>, Prob
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(problem("spec.args", "must be an object".into()))
         }
-    }
-}
-
-/// What can be told of a JSON text without building it.
-struct Shape {
-    /// How many brackets are open at most at one place.
-    depth: usize,
-    /// How many values there are, or a few more.
-    values: usize,
-}
-
-impl Shape {
-    fn of(json: &str) -> Self {
-        let mut shape = Self { depth: 0, values: 0 };
-        let (mut open, mut in_text, mut escaped) = (0_usize, false, false);
-        for byte in json.bytes() {
-            if in_text {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => in_text = false,
-                    _ => {}
-                }
-            } else {
-                match byte {
-                    b'"' => in_text = true,
-                    b'{' | b'[' => {
-                        open += 1;
-                        shape.depth = shape.depth.max(open);
-                        shape.values += 1;
-                    }
-                    b'}' | b']' => open = open.saturating_sub(1),
-                    b',' => shape.values += 1,
-                    _ => {}
-                }
-            }
-        }
-        shape
     }
 }
 

@@ -64,6 +64,7 @@ mod others;
 #[doc(hidden)]
 pub mod reconcile;
 mod render;
+mod shape;
 #[doc(hidden)]
 pub mod status;
 mod step;

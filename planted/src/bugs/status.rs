@@ -68,8 +68,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "one execution that nests too deep breaks the reading of all",
         file: "src/controller/execution.rs",
-        find: "if depth(raw.get()) > MAX_DEPTH + 1 {",
-        replace: "if depth(raw.get()) > 1_000_000 {",
+        find: "if shape.depth > MAX_DEPTH + 1 {",
+        replace: "if shape.depth > 1_000_000 {",
         checks: &[Pure("controller::")],
     },
 ];
