@@ -170,16 +170,14 @@ impl<const METADATA: bool> Resource for Watched<METADATA> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Entry {
-    /// The plural of its kind: one store holds all kinds.
-    pub plural: String,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// The version that was seen.
-    pub resource_version: String,
+    /// The version that was seen: a later one of the same object is larger (KEP-5504).
+    pub version: u64,
     /// The uid of the execution it was made for.
     pub execution_uid: String,
     /// The name of that execution.
@@ -202,7 +200,7 @@ pub struct Entry {
 
 impl Entry {
     /// Reads an object's marks. `None` if it is no execution's child.
-    pub fn read(meta: &ObjectMeta, status: &Value, plural: &str, registry: &Registry) -> Option<Self> {
+    pub fn read(meta: &ObjectMeta, status: &Value, registry: &Registry) -> Option<Self> {
         let empty = BTreeMap::new();
         let labels = meta.labels.as_ref().unwrap_or(&empty);
         let annotations = meta.annotations.as_ref().unwrap_or(&empty);
@@ -214,11 +212,10 @@ impl Entry {
             .find(|o| o.kind == "RunnerExecution" && o.uid == execution_uid)?;
         let runner = labels.get(RUNNER_LABEL).and_then(|name| registry.get(name))?;
         Some(Self {
-            plural: plural.to_owned(),
             namespace: meta.namespace.clone().unwrap_or_default(),
             name: meta.name.clone().unwrap_or_default(),
             uid: meta.uid.clone().unwrap_or_default(),
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            version: meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0),
             execution_uid,
             execution_name: owner.name.clone(),
             generation: annotations.get(GENERATION_ANNOTATION).and_then(|g| g.parse().ok()).unwrap_or(0),
@@ -234,23 +231,17 @@ impl Entry {
     }
 
     /// Reads a whole object.
-    pub fn read_whole(object: &Value, plural: &str, registry: &Registry) -> Option<Self> {
+    pub fn read_whole(object: &Value, registry: &Registry) -> Option<Self> {
         let watched: Watched<false> = serde_json::from_value(object.clone()).ok()?;
-        Self::read(&watched.metadata, &watched.status, plural, registry)
+        Self::read(&watched.metadata, &watched.status, registry)
     }
 
     /// The same from a watch event.
     pub fn from_watched<const METADATA: bool>(
         watched: &Watched<METADATA>,
-        plural: &str,
         registry: &Registry,
     ) -> Option<Self> {
-        Self::read(&watched.metadata, &watched.status, plural, registry)
-    }
-
-    /// The version that was seen, as a number: a later one of the same object is larger (KEP-5504).
-    pub fn version(&self) -> u64 {
-        self.resource_version.parse().unwrap_or(0)
+        Self::read(&watched.metadata, &watched.status, registry)
     }
 
     /// The child as the decision sees it.
@@ -291,11 +282,12 @@ impl Lookup for Entry {
     fn namespace(&self) -> Option<Cow<'_, str>> {
         Some(self.namespace.as_str().into())
     }
+    // A store would keep these two beside the entry, in the key.
     fn resource_version(&self) -> Option<Cow<'_, str>> {
-        Some(self.resource_version.as_str().into())
+        None
     }
     fn uid(&self) -> Option<Cow<'_, str>> {
-        Some(self.uid.as_str().into())
+        None
     }
 }
 

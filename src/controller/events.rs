@@ -50,21 +50,14 @@ impl Events {
     /// Tells of what changed between the execution's status and the one just written.
     pub fn tell(&self, execution: &Execution, new: &RunnerExecutionStatus, now: Timestamp) {
         for type_ in [conditions::ACCEPTED, conditions::SUCCEEDED] {
-            let of = |status: &RunnerExecutionStatus| {
-                status
-                    .conditions
-                    .iter()
-                    .find(|c| c.type_ == type_)
-                    .map(|c| (c.status.clone(), c.reason.clone(), c.message.clone()))
-            };
-            let (before, after) = (of(&execution.status), of(new));
-            let Some((status, reason, message)) = after else { continue };
-            if before.is_some_and(|(s, r, _)| s == status && r == reason) {
+            let Some(after) = new.conditions.iter().find(|c| c.type_ == type_) else { continue };
+            let reason = Reason::ALL.iter().copied().find(|known| known.as_str() == after.reason);
+            let before = execution.conditions.get(type_);
+            if before.is_some_and(|before| before.status == after.status && before.reason == reason) {
                 continue;
             }
-            // By the word of the list; a condition's reason is one of them.
-            let calm = Reason::ALL.iter().any(|known| known.as_str() == reason && known.is_calm());
-            self.hand_in(execution, event(execution, calm, &reason, &message, now));
+            let calm = reason.is_some_and(Reason::is_calm);
+            self.hand_in(execution, event(execution, calm, &after.reason, &after.message, now));
         }
     }
 

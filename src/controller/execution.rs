@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
     jiff::Timestamp,
 };
 use kube::Resource;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
-use super::shape::Shape;
+use super::{conditions::Conditions, shape::Shape};
 use crate::{
     crd::{
         MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus,
@@ -34,8 +34,10 @@ pub struct Execution {
     pub metadata: ObjectMeta,
     /// Its spec, or what is wrong with it.
     pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
-    /// Its status; empty where it is unreadable.
+    /// Its status without the conditions; empty where it is unreadable.
     pub status: RunnerExecutionStatus,
+    /// What is kept of its conditions.
+    pub conditions: Conditions,
     /// How much work each write of it makes, by the size of its spec.
     pub bulk: usize,
 }
@@ -69,13 +71,14 @@ pub(super) struct SlimMeta<Marks = IgnoredAny> {
 
 impl From<Wire> for Execution {
     fn from(wire: Wire) -> Self {
-        let status: RunnerExecutionStatus =
+        let mut status: RunnerExecutionStatus =
             wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
         let text = wire.spec.as_deref().map_or("", RawValue::get);
         let shape = Shape::of(text);
         let mut execution = Self {
             metadata: wire.metadata.into(),
             spec: read_spec(text, &shape),
+            conditions: Conditions::of(&std::mem::take(&mut status.conditions)),
             status,
             bulk: text.len() + shape.values * BULK_OF_A_VALUE,
         };
@@ -167,8 +170,8 @@ impl Execution {
 
     /// Whether a controller has begun with it or accepted it.
     pub fn is_taken_up(&self) -> bool {
-        let accepted = |c: &Condition| c.type_ == conditions::ACCEPTED && c.status == "True";
-        self.recorded_child().is_some() || self.is_finished() || self.status.conditions.iter().any(accepted)
+        let is_accepted = self.conditions.is_true(conditions::ACCEPTED);
+        self.recorded_child().is_some() || self.is_finished() || is_accepted
     }
 
     /// Whether another controller is responsible for it.
@@ -193,6 +196,15 @@ impl Execution {
         end.checked_add(std::time::Duration::from_secs(u64::try_from(ttl).unwrap_or(0))).ok()
     }
 
+    /// Takes over a status that was written; without conditions, they stayed as they were.
+    pub fn set_status(&mut self, mut status: RunnerExecutionStatus) {
+        let conditions = std::mem::take(&mut status.conditions);
+        if !conditions.is_empty() {
+            self.conditions = Conditions::of(&conditions);
+        }
+        self.status = status;
+    }
+
     /// Drops what is needed only to create the child.
     fn forget_args(&mut self) {
         if let Ok(spec) = &mut self.spec {
@@ -209,7 +221,7 @@ impl Execution {
         self.status.output = None;
         self.status.dry_run = None;
         self.status.message = None;
-        self.status.conditions = Vec::new();
+        self.conditions = Conditions::default();
     }
 }
 

@@ -2,7 +2,7 @@
 //! after a restart it is empty.
 //!
 //! It saves requests (a pass on a cache that has not yet seen our own last write would only be refused), spaces
-//! retries and closer looks, and bounds how long a refusal is put up with.
+//! retries, and bounds how long a refusal is put up with.
 
 use std::{
     collections::HashMap,
@@ -12,26 +12,24 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{child::Entry, decide::Refusal, execution::Execution};
+use super::{
+    child::Entry,
+    decide::Refusal,
+    execution::Execution,
+    looks::{Looks, Turns, Waiting},
+};
 use crate::runners::Glance;
 
 /// How long a start may be refused for something that may be just about to be created.
 const REFUSAL_GRACE: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_mins(1);
-/// The first closer look at a child that stands still.
-const FIRST_LOOK_IN_DOUBT: Duration = Duration::from_secs(2);
-const LAST_LOOK_IN_DOUBT: Duration = Duration::from_mins(1);
-/// While it waits for something of the cluster's.
-const LOOKS_WHILE_WAITING: Duration = Duration::from_secs(5);
-/// The first look at a child that goes on, for its progress; each further one after twice the time.
-const FIRST_LOOK: Duration = Duration::from_secs(30);
-const LAST_LOOK: Duration = Duration::from_hours(1);
 
 /// By uid of the execution.
 #[derive(Debug, Default)]
 pub struct Memory {
     remembered: Mutex<HashMap<String, Remembered>>,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -39,14 +37,13 @@ struct Remembered {
     /// The execution as our own last write left it, until a watch shows that or a later version.
     written: Option<Arc<Execution>>,
     /// The child as our own last write left it, until its watch shows that or a later version.
-    written_child: Option<Entry>,
+    written_child: Option<Box<Entry>>,
     failures: u32,
     /// Not before then, unless the execution has another version than this.
     retry: Option<(Timestamp, u64)>,
     first_refusal: Option<Timestamp>,
-    put_off: Option<PutOff>,
-    looks: u32,
-    next_look: Option<Timestamp>,
+    put_off: Option<Box<PutOff>>,
+    looks: Looks,
     waiting_since: Option<Timestamp>,
     missing_since: Option<Timestamp>,
 }
@@ -97,7 +94,9 @@ impl Memory {
         let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(remembered) = all.get_mut(uid) else { return seen };
         match &remembered.written_child {
-            Some(written) if written.uid == seen.uid && written.version() > seen.version() => written.clone(),
+            Some(written) if written.uid == seen.uid && written.version > seen.version => {
+                Entry::clone(written)
+            }
             Some(_) | None => {
                 remembered.written_child = None;
                 seen
@@ -107,7 +106,7 @@ impl Memory {
 
     /// Remembers our own write of a child.
     pub fn wrote_child(&self, uid: &str, child: &Entry) {
-        self.with(uid, |r| r.written_child = Some(child.clone()));
+        self.with(uid, |r| r.written_child = Some(Box::new(child.clone())));
     }
 
     /// Forgets everything of an execution but our own last write.
@@ -181,7 +180,7 @@ impl Memory {
     pub fn put_off(&self, uid: &str, version: u64, refusal: &Refusal, now: Timestamp) -> Timestamp {
         self.with(uid, |r| {
             let since = r.put_off.as_ref().filter(|it| it.version == version).map_or(now, |it| it.since);
-            r.put_off = Some(PutOff { refusal: refusal.clone(), since, version });
+            r.put_off = Some(Box::new(PutOff { refusal: refusal.clone(), since, version }));
             since
         })
     }
@@ -208,37 +207,14 @@ impl Memory {
 
     /// Whether it is time for a closer look at a child.
     pub fn look_due(&self, uid: &str, glance: Glance, now: Timestamp) -> bool {
-        self.with(uid, |r| {
-            // A child that begins to stand still is looked at soon, however far off the next look was planned.
-            let within = match (glance, r.looks) {
-                (Glance::Doubtful, 0) => FIRST_LOOK_IN_DOUBT,
-                (Glance::Doubtful, _) => LAST_LOOK_IN_DOUBT,
-                (Glance::Underway | Glance::Ended { .. }, 0) => FIRST_LOOK,
-                (Glance::Underway | Glance::Ended { .. }, _) => LAST_LOOK,
-            };
-            let latest = later(now, within);
-            let next = r.next_look.map_or(latest, |planned| planned.min(latest));
-            r.next_look = Some(next);
-            next <= now
-        })
+        self.with(uid, |r| r.looks.is_due(glance, &self.turns, now))
     }
 
-    /// A closer look was taken; the next one comes after twice the time, but soon while the child waits for
-    /// something, since the grace may end.
-    pub fn looked(&self, uid: &str, glance: Glance, waits: bool, now: Timestamp) {
+    /// A closer look was taken.
+    pub fn looked(&self, uid: &str, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
         self.with(uid, |r| {
-            let (first, last) = match glance {
-                Glance::Doubtful => (LOOKS_WHILE_WAITING, LAST_LOOK_IN_DOUBT),
-                Glance::Underway | Glance::Ended { .. } => (FIRST_LOOK.saturating_mul(2), LAST_LOOK),
-            };
-            let pause = if waits {
-                LOOKS_WHILE_WAITING
-            } else {
-                first.saturating_mul(1 << r.looks.min(10)).min(last)
-            };
-            r.looks = r.looks.saturating_add(1);
-            r.next_look = Some(later(now, pause));
-            if !waits {
+            r.looks.taken(glance, waits, now);
+            if waits.is_none() {
                 r.waiting_since = None;
             }
         });
@@ -246,7 +222,7 @@ impl Memory {
 
     /// When the next closer look is due.
     pub fn next_look(&self, uid: &str) -> Option<Timestamp> {
-        self.with(uid, |r| r.next_look)
+        self.with(uid, |r| r.looks.next())
     }
 
     /// Since when the child has been waiting, by its own word or else by ours.
@@ -280,33 +256,10 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::{Memory, Refusal, later};
-    use crate::{controller::decide::Patience, reason::Reason, runners::Glance};
+    use crate::{controller::decide::Patience, reason::Reason};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
-    }
-
-    #[test]
-    fn a_child_that_goes_on_is_looked_at_ever_more_rarely() {
-        let memory = Memory::default();
-        let mut looks = Vec::new();
-        for second in 0..1000 {
-            if memory.look_due("a", Glance::Underway, at(second)) {
-                memory.looked("a", Glance::Underway, false, at(second));
-                looks.push(second);
-            }
-        }
-        assert_eq!(looks, [30, 90, 210, 450, 930]);
-    }
-
-    #[test]
-    fn a_child_that_begins_to_stand_still_is_looked_at_soon() {
-        let memory = Memory::default();
-        for _ in 0..6 {
-            memory.looked("a", Glance::Underway, false, at(0));
-        }
-        let first = (1..10_000).find(|second| memory.look_due("a", Glance::Doubtful, at(*second)));
-        assert!(first.is_some_and(|second| second <= 61), "{first:?}");
     }
 
     #[test]

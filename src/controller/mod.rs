@@ -8,6 +8,7 @@
 //! | where a status field is set | `status` |
 //! | why something is tried again | `error`, `memory` |
 //! | who goes first | `courtesy` |
+//! | when a child is read in full | `looks` |
 //! | what wakes a pass | `triggers` |
 //! | with whose rights a request is made | `impersonate` |
 //! | how arguments get into a pod | `input` |
@@ -42,6 +43,8 @@ pub mod api;
 #[doc(hidden)]
 pub mod child;
 #[doc(hidden)]
+pub mod conditions;
+#[doc(hidden)]
 pub mod courtesy;
 #[doc(hidden)]
 pub mod decide;
@@ -56,6 +59,8 @@ pub mod http;
 #[doc(hidden)]
 pub mod impersonate;
 mod input;
+#[doc(hidden)]
+pub mod looks;
 #[doc(hidden)]
 pub mod memory;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! The only place that builds a status and its conditions. Pure.
 //!
-//! Inputs: the execution as it is, what happened, the time. Output: the whole new status; [`patch`] turns it
-//! into the merge patch that changes just what differs.
+//! Inputs: the execution as it is, what happened, the time. Output: the whole new status, without conditions where
+//! these stay as they are; [`patch`] turns it into the merge patch that changes just what differs.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
 use std::time::Duration;
@@ -282,7 +282,7 @@ fn set(
 ) {
     let generation = execution.metadata.generation;
     let message = cut(message, message::MAX);
-    let (accepted, accepted_reason) = acceptance(status, phase, reason);
+    let (accepted, accepted_reason) = acceptance(execution, phase, reason);
     let succeeded = match phase {
         Phase::Succeeded => "True",
         Phase::Failed | Phase::Cancelled => "False",
@@ -301,9 +301,10 @@ fn set(
         .into_iter()
         .map(|(type_, value, reason)| {
             // The default in the CRD has a constant for a time: that is not when anything changed.
-            let before = status.conditions.iter().find(|c| {
-                c.type_ == type_ && c.status == value && c.last_transition_time.0 != Timestamp::UNIX_EPOCH
-            });
+            let before = execution
+                .conditions
+                .get(type_)
+                .filter(|before| before.status == value && before.since != Timestamp::UNIX_EPOCH);
             Condition {
                 type_: type_.to_owned(),
                 status: value.to_owned(),
@@ -314,8 +315,7 @@ fn set(
                     message.clone()
                 },
                 observed_generation: generation,
-                last_transition_time: before
-                    .map_or_else(|| Time(whole_second(now)), |c| c.last_transition_time.clone()),
+                last_transition_time: Time(before.map_or_else(|| whole_second(now), |before| before.since)),
             }
         })
         .collect();
@@ -326,11 +326,9 @@ fn set(
 }
 
 /// The Accepted condition: whether the spec is one that can be run.
-fn acceptance(status: &RunnerExecutionStatus, phase: Phase, reason: Reason) -> (&'static str, Reason) {
-    let was_accepted =
-        status.conditions.iter().any(|c| c.type_ == conditions::ACCEPTED && c.status == "True");
+fn acceptance(execution: &Execution, phase: Phase, reason: Reason) -> (&'static str, Reason) {
     match (phase, reason) {
-        _ if was_accepted => ("True", Reason::Accepted),
+        _ if execution.conditions.is_true(conditions::ACCEPTED) => ("True", Reason::Accepted),
         (Phase::Failed, Reason::InvalidSpec | Reason::InvalidArgs | Reason::InternalError)
         | (Phase::Cancelled, _) => ("False", reason),
         (_, Reason::RunnerNotFound | Reason::RunnerUnavailable | Reason::Retrying) => ("Unknown", reason),
@@ -341,14 +339,16 @@ fn acceptance(status: &RunnerExecutionStatus, phase: Phase, reason: Reason) -> (
 /// The JSON merge patch from one status to another, on exactly the version that was decided on; `None` if
 /// nothing differs.
 pub fn patch(execution: &Execution, new: &RunnerExecutionStatus) -> Option<Value> {
-    let (old, new) = (object(&execution.status), object(new));
-    let mut changes: Map<String, Value> = new
-        .iter()
-        .filter(|(key, value)| old.get(*key) != Some(*value))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        changes.insert(key.clone(), Value::Null);
+    let (old, mut changes) = (object(&execution.status), object(new));
+    if execution.conditions.are(&new.conditions) {
+        changes.remove("conditions");
+    }
+    for (key, was) in old {
+        if changes.get(&key) == Some(&was) {
+            changes.remove(&key);
+        } else {
+            changes.entry(key).or_insert(Value::Null);
+        }
     }
     if changes.is_empty() {
         return None;

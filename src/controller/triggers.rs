@@ -133,7 +133,6 @@ impl ChildWatch {
         recovered: mpsc::Sender<()>,
     ) -> impl Stream<Item = ObjectRef<Execution>> + Send {
         let Self { client, kind, scope, resync, registry, metrics } = self;
-        let plural = kind.plural.clone();
         let api: kube::Api<Watched<METADATA>> = scope.map_or_else(
             || kube::Api::all_with(client.clone(), &kind),
             |ns| kube::Api::namespaced_with(client.clone(), &ns, &kind),
@@ -146,28 +145,22 @@ impl ChildWatch {
                 let _ = recovered.try_send(());
             }
         });
-        events.filter_map(move |event| std::future::ready(read(event, &plural, &registry))).filter_map(
-            move |event| {
-                writer.apply_watcher_event(&event);
-                let touched = match event {
-                    Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
-                    Event::Init | Event::InitDone => None,
-                };
-                std::future::ready(
-                    touched.map(|entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace)),
-                )
-            },
-        )
+        events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
+            writer.apply_watcher_event(&event);
+            let touched = match event {
+                Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
+                Event::Init | Event::InitDone => None,
+            };
+            std::future::ready(
+                touched.map(|entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace)),
+            )
+        })
     }
 }
 
 /// The event with what is kept of the object. Objects that are nobody's child are left out.
-fn read<const METADATA: bool>(
-    event: Event<Watched<METADATA>>,
-    plural: &str,
-    registry: &Registry,
-) -> Option<Event<Entry>> {
-    let entry = |object: &Watched<METADATA>| Entry::from_watched(object, plural, registry);
+fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Entry>> {
+    let entry = |object: &Watched<METADATA>| Entry::from_watched(object, registry);
     Some(match event {
         Event::Init => Event::Init,
         Event::InitApply(object) => Event::InitApply(entry(&object)?),

@@ -15,6 +15,7 @@ use crate::{
         decide::{Child, Seen, Uid},
         error::Error,
         impersonate::Identity,
+        looks::Waiting,
         memory::later,
         reconcile::{Next, Pass},
         render,
@@ -38,7 +39,7 @@ impl Pass<'_> {
         match self.cx.api.create(&kind, identity(&execution, plan), execution.namespace(), &made.child).await
         {
             Ok(meta) => {
-                Ok(Next::Again(self.take_child(&meta, &Value::Null, plan).map_or(Seen::Foreign, Seen::Child)))
+                Ok(Next::Again(self.take_child(&meta, &Value::Null).map_or(Seen::Foreign, Seen::Child)))
             }
             Err(error) if error.code() == Some(409) => self.who_has_the_name(plan).await,
             Err(error) => self.refused(error, "create", "create the child", plan).await,
@@ -46,8 +47,8 @@ impl Pass<'_> {
     }
 
     /// Keeps a child that this pass made.
-    pub(super) fn take_child(&mut self, meta: &ObjectMeta, status: &Value, plan: &Plan) -> Option<Child> {
-        let entry = Entry::read(meta, status, &plan.runner.child().plural, &self.cx.registry)?;
+    pub(super) fn take_child(&mut self, meta: &ObjectMeta, status: &Value) -> Option<Child> {
+        let entry = Entry::read(meta, status, &self.cx.registry)?;
         let seen = entry.seen(&self.execution);
         self.entry = Some(entry);
         Some(seen)
@@ -69,7 +70,7 @@ impl Pass<'_> {
         if child::is_leaving(&object) {
             return Ok(Next::Again(Seen::Leaving));
         }
-        let entry = Entry::read_whole(&object, &kind.plural, &self.cx.registry);
+        let entry = Entry::read_whole(&object, &self.cx.registry);
         if let Some(entry) = entry.filter(|e| e.execution_uid == self.execution.uid()) {
             let seen = entry.seen(&self.execution);
             self.entry = Some(entry);
@@ -139,8 +140,8 @@ impl Pass<'_> {
             });
             return Ok(Next::Again(Seen::Absent { ended }));
         };
-        let entry = Entry::read_whole(&object, &kind.plural, &self.cx.registry)
-            .filter(|e| e.execution_uid == self.execution.uid());
+        let entry =
+            Entry::read_whole(&object, &self.cx.registry).filter(|e| e.execution_uid == self.execution.uid());
         let Some(entry) = entry else { return Ok(Next::Again(Seen::Foreign)) };
         let mut evidence = Evidence { child: object, ..Evidence::default() };
         let succeeded = entry.glance == Glance::Ended { succeeded: true };
@@ -163,9 +164,12 @@ impl Pass<'_> {
         let over = matches!(observation, Observation::Succeeded { .. } | Observation::Failed { .. });
         let mut child = entry.seen(&self.execution);
         let uid = self.execution.uid();
-        self.cx.memory.looked(uid, entry.glance, told.is_some(), now);
-        child.grace_ends =
-            told.map(|since| later(self.cx.memory.waiting_since(uid, since, now), self.cx.start_grace));
+        let waits = told.map(|since| {
+            let since = self.cx.memory.waiting_since(uid, since, now);
+            Waiting { since, ends: later(since, self.cx.start_grace) }
+        });
+        self.cx.memory.looked(uid, entry.glance, waits, now);
+        child.grace_ends = waits.map(|waits| waits.ends);
         child.unheard = child.released && plan.runner.is_unheard(evidence);
         let leaving = entry.deleting && !over;
         child.observation = Some(observation);
@@ -196,9 +200,7 @@ impl Pass<'_> {
         match result {
             Ok(meta) => {
                 let glance = self.entry.as_ref().map(|e| e.glance);
-                if let Some(entry) =
-                    Entry::read(&meta, &Value::Null, &plan.runner.child().plural, &self.cx.registry)
-                {
+                if let Some(entry) = Entry::read(&meta, &Value::Null, &self.cx.registry) {
                     self.entry = Some(Entry { glance: glance.unwrap_or(entry.glance), ..entry });
                 }
                 if let Some(entry) = &mut self.entry {
@@ -222,8 +224,9 @@ impl Pass<'_> {
             .entry
             .as_ref()
             .filter(|e| e.uid == uid)
-            .map(|e| e.resource_version.clone())
-            .filter(|v| !v.is_empty());
+            .map(|e| e.version)
+            .filter(|version| *version > 0)
+            .map(|version| version.to_string());
         let only = Preconditions { uid: Some(uid), resource_version: version };
         let execution = Arc::clone(&self.execution);
         let result = self

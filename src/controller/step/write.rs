@@ -119,7 +119,7 @@ impl Pass<'_> {
         match self.cx.api.patch_status(&self.execution, &patch).await {
             Ok(meta) => {
                 self.cx.events.tell(&self.execution, &new, Timestamp::now());
-                self.update(|execution| execution.status = new, &meta);
+                self.update(|execution| execution.set_status(new), &meta);
                 Ok(Written::Done)
             }
             Err(error) if error.code() == Some(404) => Ok(Written::Gone),
