@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
+    child::Watched,
     execution::Execution,
     impersonate::{self, Identity},
 };
@@ -281,9 +282,7 @@ impl Api {
         request: Result<Request<Vec<u8>>, kube::core::request::Error>,
         identity: Identity<'_>,
     ) -> Result<ObjectMeta, CallError> {
-        self.call::<PartialObjectMeta<DynamicObject>>(request, identity, true)
-            .await
-            .map(|object| object.metadata)
+        self.call::<Watched<true>>(request, identity, true).await.map(|object| object.metadata)
     }
 
     async fn call<T: DeserializeOwned>(

@@ -123,11 +123,11 @@ pub fn restore_patch(uid: &str, child: &Value) -> Value {
     patch
 }
 
-/// An object of a child's kind as it is watched: with METADATA, the API server sends nothing but metadata.
+/// An object as it is watched, or comes back from a write: with METADATA, the API server sends nothing but metadata.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Watched<const METADATA: bool> {
     #[serde(default, deserialize_with = "slim")]
-    metadata: ObjectMeta,
+    pub(super) metadata: ObjectMeta,
     #[serde(default)]
     status: Value,
 }

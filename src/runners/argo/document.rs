@@ -91,9 +91,9 @@ impl Findings {
     /// installed. Other unknown names are left alone: a newer Argo may know them.
     pub(super) fn misspelt_case(&mut self, owner: &Value, known: &[&str], at: &Path) {
         let Value::Object(fields) = owner else { return };
-        for key in fields.keys() {
+        for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
             let folded = fold(key);
-            if let Some(right) = known.iter().find(|name| fold(name) == folded && **name != key) {
+            if let Some(right) = known.iter().find(|name| fold(name) == folded) {
                 self.add(&at.field(key), || format!("field names are case-sensitive: write `{right}`"));
             }
         }
