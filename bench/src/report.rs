@@ -76,6 +76,13 @@ const NOISE: Columns = &[
     ("rss_growth", "RSS growth MiB", 2),
     ("rss", "RSS MiB", 1),
 ];
+const ARGO: Columns = &[
+    ("direct_p50", "created directly → ended P50 ms", 1),
+    ("direct_p99", "P99", 1),
+    ("through_p50", "as an execution P50 ms", 1),
+    ("through_p99", "P99", 1),
+    ("added_p50", "added P50 ms", 1),
+];
 const SOAK: Columns = &[
     ("rss_first", "RSS MiB, first", 1),
     ("rss_last", "last", 1),
@@ -96,6 +103,7 @@ pub fn columns(scenario: &str) -> Columns {
         "state" => STATE,
         "noise" => NOISE,
         "soak" => SOAK,
+        "argo" => ARGO,
         _ => &[],
     }
 }

@@ -73,16 +73,21 @@ impl Outcome {
         from: impl Fn(&Marks) -> Option<Instant>,
         to: impl Fn(&Marks) -> Option<Instant>,
     ) {
-        let mut times: Vec<f64> = marks
+        let times = marks
             .iter()
             // Two watches may show things in the other order: that is no time at all.
             .filter_map(|marks| {
                 Some(to(marks)?.saturating_duration_since(from(marks)?).as_secs_f64() * 1000.0)
             })
             .collect();
-        times.sort_by(f64::total_cmp);
+        self.set_percentiles(name, times);
+    }
+
+    /// Sets median, 90th, 99th percentile and maximum of these.
+    pub fn set_percentiles(&mut self, name: &str, mut values: Vec<f64>) {
+        values.sort_by(f64::total_cmp);
         for (suffix, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
-            if let Some(value) = percentile(&times, share) {
+            if let Some(value) = percentile(&values, share) {
                 self.set(&format!("{name}_{suffix}"), value);
             }
         }

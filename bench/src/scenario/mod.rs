@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::{peers::Peer, results::Outcome, world::Bench};
 
 mod accounting;
+mod argo;
 mod drain;
 mod latency;
 mod ramp;
@@ -33,6 +34,8 @@ pub enum Scenario {
     State,
     /// Updates of large children that matter to nobody.
     Noise,
+    /// The real Argo: what is added to a Workflow's time, against creating it directly.
+    Argo,
     /// A steady load for long.
     Soak,
     /// All of them.
@@ -96,6 +99,9 @@ pub struct Sizes {
     /// Noise: how long, in seconds.
     #[arg(long, default_value_t = 60)]
     pub noise_seconds: u32,
+    /// Argo: how many Workflows each way.
+    #[arg(long, default_value_t = 50)]
+    pub argo_workflows: usize,
     /// Soak: how long, in seconds.
     #[arg(long, default_value_t = 3600)]
     pub soak_seconds: u32,
@@ -135,7 +141,7 @@ impl Sizes {
 
 impl Scenario {
     /// Each scenario, in the order in which all are run.
-    const EACH: [Self; 9] = [
+    const EACH: [Self; 10] = [
         Self::Floor,
         Self::Accounting,
         Self::Latency,
@@ -144,6 +150,7 @@ impl Scenario {
         Self::State,
         Self::Noise,
         Self::Sizes,
+        Self::Argo,
         Self::Soak,
     ];
 
@@ -163,6 +170,7 @@ impl Scenario {
             Self::Ramp => "ramp",
             Self::State => "state",
             Self::Noise => "noise",
+            Self::Argo => "argo",
             Self::Soak => "soak",
             Self::All => "all",
         }
@@ -174,6 +182,7 @@ impl Scenario {
             Self::Accounting | Self::Latency | Self::Ramp | Self::Soak => peer.is_reactive(),
             Self::State | Self::Noise => matches!(peer, Peer::Ours | Peer::GoTuned | Peer::GoDefault),
             Self::Floor => *peer == Peer::Floor,
+            Self::Argo => *peer == Peer::Ours,
             Self::Drain | Self::Sizes | Self::All => true,
         };
         peers.iter().copied().filter(suits).collect()
@@ -201,6 +210,7 @@ impl Scenario {
                 Self::Sizes => Box::pin(drain::sweep(bench, sizes, peer)).await,
                 Self::Ramp => Box::pin(ramp::run(bench, sizes, peer)).await,
                 Self::Noise => Box::pin(state::noise(bench, sizes, peer)).await,
+                Self::Argo => Box::pin(argo::run(bench, sizes, peer)).await,
                 Self::Soak => Box::pin(soak::run(bench, sizes, peer)).await,
                 Self::State | Self::All => Ok(Vec::new()),
             };
