@@ -135,10 +135,12 @@ pub fn without_values(error: &CallError) -> String {
 mod tests {
     use std::time::Duration;
 
-    use kube::core::Status;
+    use k8s_openapi::{api::batch::v1::Job, jiff::Timestamp};
+    use kube::core::{ApiResource, Status};
     use rstest::rstest;
 
-    use super::{CallError, Error};
+    use super::{Attempt, CallError, Error, refusal};
+    use crate::controller::decide::Patience;
 
     fn answered(code: u16) -> CallError {
         CallError::Status(Box::new(Status { code, ..Status::default() }))
@@ -156,6 +158,32 @@ mod tests {
         let error = Error::Call { doing: "write", source };
         let delay = error.retry_in(Duration::from_mins(1), 1.0);
         assert_eq!(delay <= Duration::from_secs(7), soon, "{delay:?}");
+    }
+
+    #[rstest]
+    #[case::malformed(400, "", Some(Patience::None))]
+    #[case::too_large(413, "", Some(Patience::None))]
+    #[case::invalid(422, "", Some(Patience::None))]
+    #[case::not_allowed_yet(403, "", Some(Patience::Until(Timestamp::MAX)))]
+    #[case::no_room_yet(403, "exceeded quota: q", Some(Patience::Endless))]
+    #[case::not_installed_yet(404, "", Some(Patience::Endless))]
+    #[case::busy(429, "", None)]
+    #[case::broken(500, "", None)]
+    fn only_what_time_can_heal_is_waited_for(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] patience: Option<Patience>,
+    ) {
+        let error =
+            CallError::Status(Box::new(Status { code, message: message.into(), ..Status::default() }));
+        let attempt = Attempt {
+            verb: "create",
+            kind: &ApiResource::erase::<Job>(&()),
+            service_account: "s",
+            namespace: "n",
+            patience_ends: Timestamp::MAX,
+        };
+        assert_eq!(refusal(&error, attempt).map(|refusal| refusal.patience), patience);
     }
 
     #[test]

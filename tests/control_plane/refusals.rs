@@ -37,6 +37,17 @@ async fn a_dry_run_of_bad_arguments_fails_by_their_path() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_server_refuses_for_good_fails_with_its_words() -> Result<()> {
+    let env = Env::new(Level::ControlPlane).await?;
+    let more_than_its_limit = json!({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}});
+    env.run("a", "job", json!({"image": "busybox:1", "resources": more_than_its_limit}), |_| ()).await?;
+    let end = env.ends("a", Phase::Failed, Reason::Rejected).await?;
+    ensure!(message(&end).contains("less than or equal to cpu limit"), "{}", message(&end));
+    ensure!(!env.exists("job", "a").await?, "a Job was made");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_by_a_foreign_object_fails_and_leaves_it_alone() -> Result<()> {
     let env = Env::new(Level::ControlPlane).await?;
     env.kubectl(&["create", "job", "a", "--image=busybox:1"]).await?;

@@ -1,7 +1,7 @@
 //! Wrong records and memories.
 
 use super::Bug;
-use crate::check::Check::{BadInputs, Pure};
+use crate::check::Check::Pure;
 
 const ADMIT: &str = "src/controller/admit.rs";
 const ERROR: &str = "src/controller/error.rs";
@@ -45,11 +45,18 @@ pub(super) const BUGS: &[Bug] = &[
         checks: &[Pure("controller::")],
     },
     Bug {
+        name: "all children that stand still are looked at in full at once",
+        file: "src/controller/looks.rs",
+        find: "let turn = now.max(*free);",
+        replace: "let turn = now;",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
         name: "what the API server refuses for good is tried for ever",
         file: ERROR,
         find: "(Reason::Rejected, format!(\"The API server refused it: {told}\"), Patience::None)",
         replace: "(Reason::Rejected, format!(\"The API server refused it: {told}\"), Patience::Endless)",
-        checks: &[BadInputs],
+        checks: &[Pure("controller::")],
     },
     Bug {
         name: "an execution may run in another namespace than its own",
