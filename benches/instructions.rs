@@ -79,7 +79,7 @@ fn running_state() -> (State, Seen) {
     };
     let event: WatchEvent<Watched<true>> = serde_json::from_str(&event(WORKFLOW)).unwrap();
     let WatchEvent::Modified(watched) = event else { unreachable!() };
-    let entry = Entry::from_watched(&watched, "workflows", &registry()).unwrap();
+    let entry = Entry::from_watched(&watched, &registry()).unwrap();
     let mut child = entry.seen(&read(RUNNING));
     child.uid = "u".into();
     (state, Seen::Child(child))
@@ -103,7 +103,7 @@ fn decode_execution(event: String) -> WatchEvent<Execution> {
 fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<true>> = serde_json::from_str(black_box(&event)).unwrap();
     let WatchEvent::Modified(watched) = event else { return None };
-    black_box(Entry::from_watched(&watched, "workflows", &registry))
+    black_box(Entry::from_watched(&watched, &registry))
 }
 
 #[library_benchmark(config = limits(60_500, 39))]
@@ -111,7 +111,7 @@ fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
 fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<false>> = serde_json::from_str(black_box(&event)).unwrap();
     let WatchEvent::Modified(watched) = event else { return None };
-    black_box(Entry::from_watched(&watched, "jobs", &registry))
+    black_box(Entry::from_watched(&watched, &registry))
 }
 
 fn child() -> ResourceRef {
