@@ -85,19 +85,16 @@ impl Looks {
     /// A look was taken; plans the next.
     pub fn taken(&mut self, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
         self.has_turn = false;
-        self.next = Some(match waits {
-            Some(Waiting { since, ends }) => {
-                let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-                let next = later(now, waited.clamp(FIRST_WHILE_WAITING, LAST_IN_DOUBT));
-                if ends > now { next.min(ends) } else { next }
-            }
-            None => {
-                let (first, last) = match glance {
-                    Glance::Doubtful => (FIRST_WHILE_WAITING, LAST_IN_DOUBT),
-                    Glance::Underway | Glance::Ended { .. } => (FIRST.saturating_mul(2), LAST),
-                };
-                later(now, first.saturating_mul(1 << self.taken.min(10)).min(last))
-            }
+        self.next = Some(if let Some(Waiting { since, ends }) = waits {
+            let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let next = later(now, waited.clamp(FIRST_WHILE_WAITING, LAST_IN_DOUBT));
+            if ends > now { next.min(ends) } else { next }
+        } else {
+            let (first, last) = match glance {
+                Glance::Doubtful => (FIRST_WHILE_WAITING, LAST_IN_DOUBT),
+                Glance::Underway | Glance::Ended { .. } => (FIRST.saturating_mul(2), LAST),
+            };
+            later(now, first.saturating_mul(1 << self.taken.min(10)).min(last))
         });
         self.taken = self.taken.saturating_add(1);
     }

@@ -88,6 +88,7 @@ async fn install(client: &Client) -> Result<()> {
 /// A Workflow whose only step is skipped.
 fn workflow() -> Value {
     json!({
+        "serviceAccountName": "deployer",
         "entrypoint": "main",
         "templates": [
             {"name": "main", "steps": [[{"name": "never", "template": "never", "when": "1 == 2"}]]},
@@ -99,10 +100,8 @@ fn workflow() -> Value {
 async fn directly(client: &Client, number: usize) -> Result<f64> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &kind);
-    let mut spec = workflow();
-    spec["serviceAccountName"] = "deployer".into();
     let name = format!("direct-{number}");
-    let object = DynamicObject::new(&name, &kind).data(json!({"spec": spec}));
+    let object = DynamicObject::new(&name, &kind).data(json!({"spec": workflow()}));
     let start = Instant::now();
     api.create(&PostParams::default(), &object).await?;
     let has_ended = |object: Option<&DynamicObject>| {
