@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kube::{Client, Config, config::KubeConfigOptions};
 
+use super::transport;
+
 /// How long a connection may take to come about; a wrong address is then known soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +56,6 @@ pub async fn connect(context: Option<&str>) -> Result<Connection, ConnectError> 
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let default_namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
+    let client = transport::client(config).map_err(|error| no_cluster(&error))?;
     Ok(Connection { client, default_namespace })
 }

@@ -44,6 +44,7 @@ mod connect;
 mod error;
 pub mod outcome;
 pub mod same;
+mod transport;
 
 pub use self::{
     connect::{ConnectError, Connection, connect},
