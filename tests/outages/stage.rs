@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,12 +11,13 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
 };
 use runner_controller::crd::{EXECUTION_UID_LABEL, RunnerExecution};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     common::{
@@ -77,7 +77,9 @@ impl Stage {
         let (_, audited) = gauge::requests(&self.house, &self.namespace, 0).await?;
         self.gauge.take();
         let (mut released, mut overs) = (Vec::new(), Vec::new());
+        let is_over = CancellationToken::new();
         let suffer = async {
+            let _over = is_over.clone().drop_guard();
             for time in 0..outage.times() {
                 tokio::time::sleep(PACE * 3).await;
                 outage.come(self, time).await?;
@@ -86,10 +88,8 @@ impl Stage {
             }
             Ok::<(), anyhow::Error>(())
         };
-        tokio::select! {
-            suffered = suffer => suffered?,
-            never = self.create_many(outage) => match never {},
-        }
+        let (suffered, ()) = tokio::join!(suffer, self.create_many(outage, &is_over));
+        suffered?;
         let all_finished = self.until_all_finished().await;
         let (requests, _) = gauge::requests(&self.house, &self.namespace, audited).await?;
         let breaches = self.breaches().await?;
@@ -118,13 +118,16 @@ impl Stage {
         })
     }
 
-    async fn create_many(&self, outage: Outage) -> Infallible {
+    /// One after another, until the outage is over; none is left half created.
+    async fn create_many(&self, outage: Outage, is_over: &CancellationToken) {
         for number in 0.. {
+            if is_over.is_cancelled() {
+                return;
+            }
             let runner = if number % 2 == 0 { "job" } else { "argo-workflow" };
             self.create(&format!("{}{number}", outage.prefix()), runner, |_| ()).await;
             tokio::time::sleep(PACE).await;
         }
-        std::future::pending().await
     }
 
     /// Creates an execution; an API server that is away is waited for.
@@ -243,7 +246,11 @@ impl Stage {
 
     /// Waits until everything has finished; tells how many Workflows Argo had to be woken for.
     pub(crate) async fn until_all_finished(&self) -> Result<usize> {
-        let finished = |executions: &[&Value]| executions.iter().all(|e| is_finished(e));
+        // What is recorded here comes by a watch, which an outage may have set back as well.
+        let api: Api<RunnerExecution> = Api::namespaced(self.house.client.clone(), &self.namespace);
+        let there = api.list_metadata(&ListParams::default()).await?.items.len();
+        let finished =
+            |executions: &[&Value]| executions.len() >= there && executions.iter().all(|e| is_finished(e));
         if self.executions.until(ARGO_FORGETS, finished).await {
             return Ok(0);
         }
