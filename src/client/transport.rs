@@ -3,7 +3,6 @@
 //! kube's connector leaves Nagle's algorithm on: the second part of a request then waits for the acknowledgement of the
 //! first, which the kernel may put off by 40 ms. It was the whole difference to a bare client in the slowest hundredth.
 
-use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -23,13 +22,7 @@ pub(super) fn client(config: Config) -> Result<Client, kube::Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let mut tls =
-        HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
-    if let Some(name) = config.tls_server_name.clone() {
-        let name = name.try_into().map_err(|error| kube::Error::Service(BoxError::from(error)))?;
-        tls = tls.with_server_name_resolver(FixedServerNameResolver::new(name));
-    }
-    let mut connector = TimeoutConnector::new(tls.enable_http1().wrap_connector(tcp));
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
