@@ -28,6 +28,8 @@ pub const NAMESPACE: &str = "bench";
 /// As which the controller under test acts.
 pub const CONTROLLER: &str = "system:serviceaccount:bench:controller";
 
+const KINDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
 /// How a control plane is brought up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Storage {
@@ -35,6 +37,8 @@ pub struct Storage {
     pub fsync: bool,
     /// The API server writes an audit log.
     pub audit: bool,
+    /// The real Argo is at work in it, with its own kind.
+    pub argo: bool,
 }
 
 /// A control plane.
@@ -52,8 +56,9 @@ pub struct Rig {
 impl Rig {
     /// Brings one up in that folder, which must be new.
     pub async fn up(dir: &Path, storage: Storage) -> Result<Self> {
-        let binaries = tokio::task::spawn_blocking(|| devcluster::build(Level::ControlPlane)).await??;
-        let mut options = Options::new(dir, Level::ControlPlane);
+        let level = if storage.argo { Level::Argo } else { Level::ControlPlane };
+        let binaries = tokio::task::spawn_blocking(move || devcluster::build(level)).await??;
+        let mut options = Options::new(dir, level);
         options.audit = storage.audit;
         options.etcd_fsync = storage.fsync;
         let cluster = Cluster::ensure(&options).await?;
@@ -66,6 +71,9 @@ impl Rig {
             account: "deployer".into(),
         };
         let http = Http::new(&admin, "bench-setup", false)?;
+        if !storage.argo {
+            create(&http, KINDS, &crds::workflow()).await?;
+        }
         install(&http, &admin).await?;
         let controller = Target { token: controller_token(&http).await?, ..admin.clone() };
         controller.write(&dir.join("target.json"))?;
@@ -77,6 +85,11 @@ impl Rig {
     pub async fn down(self) -> Result<()> {
         Cluster::down(&self.dir).await?;
         fs::remove_dir_all(&self.dir).with_context(|| format!("cannot remove {}", self.dir.display()))
+    }
+
+    /// A client with all rights.
+    pub async fn client(&self) -> Result<kube::Client> {
+        self.cluster.client().await
     }
 
     /// A file below its folder.
@@ -133,11 +146,9 @@ async fn create(http: &Http, path: &str, object: &Value) -> Result<Bytes> {
     http.send(call).await?.good(path)
 }
 
-/// The kinds, the namespace, the ServiceAccounts and what they may do.
+/// The executions' kind, the namespace, the ServiceAccounts and what they may do.
 async fn install(http: &Http, admin: &Target) -> Result<()> {
-    let kinds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    create(http, kinds, &serde_json::to_value(runner_controller::crd::crd())?).await?;
-    create(http, kinds, &crds::workflow()).await?;
+    create(http, KINDS, &serde_json::to_value(runner_controller::crd::crd())?).await?;
     create(http, "/api/v1/namespaces", &json!({"metadata": {"name": NAMESPACE}})).await?;
     let core = format!("/api/v1/namespaces/{NAMESPACE}");
     for name in ["default", "controller", "deployer"] {

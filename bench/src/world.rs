@@ -77,7 +77,7 @@ impl World {
     pub async fn up(bench: &Bench, subject: Subject, setting: Setting) -> Result<Self> {
         static RUNS: AtomicUsize = AtomicUsize::new(0);
         let dir = bench.dir.join(format!("run-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
-        let rig = Rig::up(&dir, Storage { fsync: bench.fsync, audit: setting.audit }).await?;
+        let rig = Rig::up(&dir, Storage { fsync: bench.fsync, audit: setting.audit, argo: false }).await?;
         let (released, to_work_on) = mpsc::unbounded_channel();
         let recorder = Recorder::start(&rig.admin, subject, released).await?;
         let actor = Actor::start(&rig.admin, subject, setting.takes, to_work_on)?;

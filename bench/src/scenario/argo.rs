@@ -3,62 +3,55 @@
 //! Both take turns, one at a time. The Workflow ends without a pod (its only step is skipped), so that what is
 //! measured is the control plane, Argo and the controller.
 
-use std::{process::Stdio, time::Duration};
-
 use anyhow::{Context, Result, ensure};
-use devcluster::{Cluster, Level, Options};
-use k8s_openapi::{
-    api::{core::v1::ServiceAccount, rbac::v1::RoleBinding},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
 use kube::{
     Api, Client,
     api::PostParams,
     core::{ApiResource, DynamicObject, GroupVersionKind},
-    runtime::wait::{await_condition, conditions::is_crd_established},
+    runtime::wait::await_condition,
 };
-use runner_controller::crd::{Phase, RunnerExecution};
+use runner_controller::crd::RunnerExecution;
 use serde_json::{Value, json};
-use tokio::{
-    process::Command,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use super::Sizes;
-use crate::{peers::Peer, results::Outcome, world::Bench};
-
-const NAMESPACE: &str = "default";
+use crate::{
+    peers::Peer,
+    results::Outcome,
+    rig::{NAMESPACE, Rig, Storage},
+    world::Bench,
+};
 
 pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<Outcome>> {
-    let dir = bench.dir.join("run-argo");
-    let mut options = Options::new(&dir, Level::Argo);
-    options.audit = false;
-    options.etcd_fsync = bench.fsync;
-    let cluster = Cluster::ensure(&options).await?;
-    let client = cluster.client().await?;
-    install(&client).await?;
-    let mut ours = Command::new(&bench.programs.ours)
-        .args(["run", "--listen", "127.0.0.1:0"])
-        .env_clear()
-        .env("KUBECONFIG", cluster.kubeconfig())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot start the controller")?;
+    let storage = Storage { fsync: bench.fsync, audit: false, argo: true };
+    let rig = Rig::up(&bench.dir.join("run-argo"), storage).await?;
+    let client = rig.client().await?;
+    let ours = peer.start(&rig, &bench.programs, bench.tuning)?;
+    let workflows = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
+    let executions = ApiResource::erase::<RunnerExecution>(&());
+    let workflow = workflow(&rig.admin.account);
+    let execution = json!({
+        "runner": "argo-workflow",
+        "context": {"platform": {"serviceAccountName": rig.admin.account}},
+        "args": {"workflow": workflow},
+    });
     let (mut direct, mut through) = (Vec::new(), Vec::new());
     // The first of each pays for what is made once.
     for number in 0..=sizes.argo_workflows {
-        let direct_ms = timeout(sizes.limit(), directly(&client, number)).await??;
-        let through_ms = timeout(sizes.limit(), through_us(&client, number)).await??;
+        let object = |of: &str, kind: &ApiResource, spec: &Value| {
+            DynamicObject::new(&format!("{of}-{number}"), kind).data(json!({"spec": spec}))
+        };
+        let directly = until_success(&client, &workflows, object("direct", &workflows, &workflow));
+        let direct_ms = timeout(sizes.limit(), directly).await??;
+        let as_execution = until_success(&client, &executions, object("through", &executions, &execution));
+        let through_ms = timeout(sizes.limit(), as_execution).await??;
         if number > 0 {
             direct.push(direct_ms);
             through.push(through_ms);
         }
     }
-    ours.kill().await?;
-    Cluster::down(&dir).await?;
+    ours.stop().await?;
+    rig.down().await?;
     let mut outcome = Outcome::new("argo", format!("{} workflows each", sizes.argo_workflows), peer);
     let added = through.iter().zip(&direct).map(|(through, direct)| through - direct).collect();
     for (name, times) in [("direct", direct), ("through", through), ("added", added)] {
@@ -67,28 +60,10 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     Ok(vec![outcome])
 }
 
-/// The kind, and the ServiceAccount of the runs, which may do anything.
-async fn install(client: &Client) -> Result<()> {
-    let params = PostParams::default();
-    let kinds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let kind = kinds.create(&params, &runner_controller::crd::crd()).await?;
-    let name = kind.metadata.name.unwrap_or_default();
-    timeout(Duration::from_secs(30), await_condition(kinds, &name, is_crd_established())).await??;
-    let account = serde_json::from_value(json!({"metadata": {"name": "deployer"}}))?;
-    Api::<ServiceAccount>::namespaced(client.clone(), NAMESPACE).create(&params, &account).await?;
-    let binding = serde_json::from_value(json!({
-        "metadata": {"name": "deployer"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": "deployer"}],
-    }))?;
-    Api::<RoleBinding>::namespaced(client.clone(), NAMESPACE).create(&params, &binding).await?;
-    Ok(())
-}
-
 /// A Workflow whose only step is skipped.
-fn workflow() -> Value {
+fn workflow(account: &str) -> Value {
     json!({
-        "serviceAccountName": "deployer",
+        "serviceAccountName": account,
         "entrypoint": "main",
         "templates": [
             {"name": "main", "steps": [[{"name": "never", "template": "never", "when": "1 == 2"}]]},
@@ -97,40 +72,19 @@ fn workflow() -> Value {
     })
 }
 
-async fn directly(client: &Client, number: usize) -> Result<f64> {
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"));
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &kind);
-    let name = format!("direct-{number}");
-    let object = DynamicObject::new(&name, &kind).data(json!({"spec": workflow()}));
+/// Creates an object and waits for its end, which must be a success; tells how long that took, in ms.
+async fn until_success(client: &Client, kind: &ApiResource, object: DynamicObject) -> Result<f64> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, kind);
+    let name = object.metadata.name.clone().unwrap_or_default();
     let start = Instant::now();
     api.create(&PostParams::default(), &object).await?;
+    // Argo's word for it, and ours.
     let has_ended = |object: Option<&DynamicObject>| {
-        object.is_some_and(|it| it.data.pointer("/status/finishedAt").is_some_and(Value::is_string))
+        let ends = ["/status/finishedAt", "/status/completionTime"];
+        object.is_some_and(|it| ends.iter().any(|end| it.data.pointer(end).is_some_and(Value::is_string)))
     };
-    let ended = await_condition(api, &name, has_ended).await?.context("the Workflow is gone")?;
+    let ended = await_condition(api, &name, has_ended).await?.with_context(|| format!("{name} is gone"))?;
     let phase = ended.data.pointer("/status/phase").and_then(Value::as_str);
     ensure!(phase == Some("Succeeded"), "{name}: {phase:?}");
-    Ok(start.elapsed().as_secs_f64() * 1000.0)
-}
-
-async fn through_us(client: &Client, number: usize) -> Result<f64> {
-    let api: Api<RunnerExecution> = Api::namespaced(client.clone(), NAMESPACE);
-    let name = format!("through-{number}");
-    let execution: RunnerExecution = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "spec": {
-            "runner": "argo-workflow",
-            "context": {"platform": {"serviceAccountName": "deployer"}},
-            "args": {"workflow": workflow()},
-        },
-    }))?;
-    let start = Instant::now();
-    api.create(&PostParams::default(), &execution).await?;
-    let has_ended = |object: Option<&RunnerExecution>| {
-        object.is_some_and(|it| it.status.as_ref().is_some_and(|s| s.phase.is_some_and(Phase::is_final)))
-    };
-    let ended = await_condition(api, &name, has_ended).await?.context("the execution is gone")?;
-    let phase = ended.status.and_then(|status| status.phase);
-    ensure!(phase == Some(Phase::Succeeded), "{name}: {phase:?}");
     Ok(start.elapsed().as_secs_f64() * 1000.0)
 }
