@@ -143,7 +143,11 @@ mod tests {
     use crate::controller::decide::Patience;
 
     fn answered(code: u16) -> CallError {
-        CallError::Status(Box::new(Status { code, ..Status::default() }))
+        said(code, "")
+    }
+
+    fn said(code: u16, message: &str) -> CallError {
+        CallError::Status(Box::new(Status { code, message: message.into(), ..Status::default() }))
     }
 
     #[rstest]
@@ -174,8 +178,6 @@ mod tests {
         #[case] message: &str,
         #[case] patience: Option<Patience>,
     ) {
-        let error =
-            CallError::Status(Box::new(Status { code, message: message.into(), ..Status::default() }));
         let attempt = Attempt {
             verb: "create",
             kind: &ApiResource::erase::<Job>(&()),
@@ -183,7 +185,7 @@ mod tests {
             namespace: "n",
             patience_ends: Timestamp::MAX,
         };
-        assert_eq!(refusal(&error, attempt).map(|refusal| refusal.patience), patience);
+        assert_eq!(refusal(&said(code, message), attempt).map(|refusal| refusal.patience), patience);
     }
 
     #[test]
