@@ -83,6 +83,21 @@ impl Memory {
         }
     }
 
+    /// Whether this is the execution just as our own last write left it: the pass that wrote it went on with it, so
+    /// that there is nothing to do. From then on it need not be remembered.
+    pub fn is_echo(&self, seen: &Execution) -> bool {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(remembered) = all.get_mut(seen.uid()) else { return false };
+        let is_echo = remembered.written.as_ref().is_some_and(|it| it.version() == seen.version());
+        if is_echo {
+            remembered.written = None;
+            if seen.is_finished() {
+                all.remove(seen.uid());
+            }
+        }
+        is_echo
+    }
+
     /// Remembers our own write.
     pub fn wrote(&self, execution: &Arc<Execution>) {
         self.with(execution.uid(), |r| r.written = Some(Arc::clone(execution)));
@@ -102,6 +117,14 @@ impl Memory {
                 seen
             }
         }
+    }
+
+    /// Whether this is a child just as our own last write left it. Its version alone does not tell: what others
+    /// changed just before is in that version too, and not in the answer to our write.
+    pub fn is_echo_of_child(&self, seen: &Entry) -> bool {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(remembered) = all.get_mut(&seen.execution_uid) else { return false };
+        remembered.written_child.take_if(|written| **written == *seen).is_some()
     }
 
     /// Remembers our own write of a child.
@@ -251,12 +274,17 @@ pub fn later(time: Timestamp, by: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use k8s_openapi::jiff::Timestamp;
+    use serde_json::{Value, json};
 
-    use super::{Memory, Refusal, later};
-    use crate::{controller::decide::Patience, reason::Reason};
+    use super::{Entry, Execution, Memory, Refusal, later};
+    use crate::{
+        controller::decide::Patience,
+        reason::Reason,
+        runners::{Registry, Settings, args::merge},
+    };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -303,6 +331,44 @@ mod tests {
         assert_eq!(memory.put_off("a", 8, &refusal, at(9)), at(9));
         memory.put_off_no_more("a");
         assert_eq!(memory.put_off_refusal("a", 8), None);
+    }
+
+    #[test]
+    fn an_execution_is_an_echo_only_at_the_version_that_we_wrote() {
+        let memory = Memory::default();
+        assert!(!memory.is_echo(&execution("7")), "nothing was written");
+        memory.wrote(&Arc::new(execution("7")));
+        assert!(!memory.is_echo(&execution("6")) && !memory.is_echo(&execution("8")));
+        assert!(memory.is_echo(&execution("7")));
+        assert!(!memory.is_echo(&execution("7")), "as a watch that begins anew shows it");
+    }
+
+    fn execution(version: &str) -> Execution {
+        let text = json!({"metadata": {"uid": "u", "resourceVersion": version}, "spec": {}}).to_string();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_child_is_no_echo_if_somebody_else_had_changed_it_just_before_our_write() {
+        let memory = Memory::default();
+        let released = json!({"core.projectvoltron.dev/released": "true"});
+        let failed =
+            json!({"workflows.argoproj.io/phase": "Failed", "workflows.argoproj.io/completed": "true"});
+        let (ours, ended) = (child([&released]), child([&released, &failed]));
+        memory.wrote_child("u", &ours);
+        assert!(!memory.is_echo_of_child(&child([])), "its creation, heard late");
+        assert!(!memory.is_echo_of_child(&ended), "as it ended before it was released");
+        assert!(memory.is_echo_of_child(&ours));
+    }
+
+    fn child<const N: usize>(labels: [&Value; N]) -> Entry {
+        let mut object = json!({"metadata": {
+            "name": "a", "namespace": "n", "uid": "c", "resourceVersion": "9",
+            "labels": {"core.projectvoltron.dev/execution-uid": "u", "core.projectvoltron.dev/runner": "argo-workflow"},
+            "ownerReferences": [{"apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "name": "a", "uid": "u"}],
+        }});
+        labels.into_iter().for_each(|labels| merge(&mut object["metadata"]["labels"], labels.clone()));
+        Entry::read_whole(&object, &Registry::built_in(&Settings::default())).unwrap()
     }
 
     fn refusal() -> Refusal {

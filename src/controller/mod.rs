@@ -142,8 +142,9 @@ pub async fn run(
     let (events, write_events) = Events::new(api.clone(), metrics.clone());
     let scope = options.namespace.as_deref();
     let (recovered, woken) = mpsc::channel(1);
+    let memory = Arc::new(Memory::default());
     let (children, child_changes) =
-        triggers::children(&client, scope, options.resync, &registry, &metrics, &recovered);
+        triggers::children(&client, scope, options.resync, &registry, &metrics, &memory, &recovered);
 
     let writer = Writer::<Execution>::new(());
     let store = writer.as_reader();
@@ -151,7 +152,7 @@ pub async fn run(
         api,
         registry,
         children,
-        memory: Memory::default(),
+        memory,
         courtesy: Courtesy::default(),
         events,
         metrics: metrics.clone(),
@@ -160,17 +161,22 @@ pub async fn run(
         stop: stop.clone(),
     });
     let ready = Arc::new(AtomicBool::new(false));
-    let hears = {
+    let listener = {
         let (cx, ready) = (Arc::clone(&cx), Arc::clone(&ready));
         move |event: &watcher::Event<Execution>| match event {
-            watcher::Event::Delete(execution) => cx.memory.forget(execution.uid()),
+            watcher::Event::Apply(execution) => !cx.memory.is_echo(execution),
+            watcher::Event::Delete(execution) => {
+                cx.memory.forget(execution.uid());
+                true
+            }
             // Not by Store::wait_until_ready, which wakes only one of several waiters: the Controller is one.
             watcher::Event::InitDone => {
                 if !ready.swap(true, Ordering::Relaxed) {
                     tracing::info!("the executions are known");
                 }
+                true
             }
-            watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {}
+            watcher::Event::Init | watcher::Event::InitApply(_) => true,
         }
     };
     let executions = triggers::executions(
@@ -180,7 +186,7 @@ pub async fn run(
         options.resync,
         metrics.clone(),
         writer,
-        Box::new(hears),
+        Box::new(listener),
     );
 
     let waiting = Arc::clone(&cx);

@@ -46,7 +46,7 @@ pub struct Context {
     /// The children, as watched.
     pub children: ChildStores,
     /// What is remembered between passes.
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     /// Who goes first.
     pub courtesy: Courtesy,
     /// Where events go.

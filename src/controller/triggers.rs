@@ -12,7 +12,7 @@ use std::{
 };
 
 use backon::ExponentialBuilder;
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, Resource,
@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use super::{
     child::{Entry, Watched},
     execution::Execution,
+    memory::Memory,
     metrics::{Metrics, ResourceLabel},
 };
 use crate::{
@@ -53,11 +54,10 @@ impl ChildStores {
     }
 }
 
-/// Who is told of every event of a watch.
-pub type Listener = Box<dyn Fn(&Event<Execution>) + Send>;
+/// Is told of every event of a watch once the store has it, and tells whether there may be something to do.
+pub type Listener = Box<dyn Fn(&Event<Execution>) -> bool + Send>;
 
-/// The watch of executions: changed ones come out, all are in the writer's store. `hears` is told of each
-/// event just before the store takes it.
+/// The watch of executions: those with something to do come out, all are in the writer's store.
 pub fn executions(
     client: &Client,
     scope: Option<String>,
@@ -65,25 +65,26 @@ pub fn executions(
     resync: Duration,
     metrics: Metrics,
     writer: Writer<Execution>,
-    hears: Listener,
+    listener: Listener,
 ) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send + use<> {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
     resilient(api, config, resync, "runnerexecutions", metrics)
-        .inspect(move |event| hears(event))
         .map(Ok)
         .reflect(writer)
+        .try_filter(move |event| std::future::ready(listener(event)))
         .applied_objects()
 }
 
-/// The watches of all kinds of children: the executions whose child changed, and the stores. `recovered` hears
-/// when a kind becomes readable, for example since its CRD was installed.
+/// The watches of all kinds of children: the executions whose child was changed by somebody else, and the stores.
+/// `recovered` hears when a kind becomes readable, for example since its CRD was installed.
 pub fn children(
     client: &Client,
     scope: Option<&str>,
     resync: Duration,
     registry: &Registry,
     metrics: &Metrics,
+    memory: &Arc<Memory>,
     recovered: &mpsc::Sender<()>,
 ) -> (ChildStores, BoxStream<'static, ObjectRef<Execution>>) {
     let mut stores = ChildStores::default();
@@ -107,6 +108,7 @@ pub fn children(
             resync,
             registry: registry.clone(),
             metrics: metrics.clone(),
+            memory: Arc::clone(memory),
         };
         streams.push(if wants_status.contains(&true) {
             watch.stream::<false>(writer, recovered.clone()).boxed()
@@ -124,6 +126,7 @@ struct ChildWatch {
     resync: Duration,
     registry: Registry,
     metrics: Metrics,
+    memory: Arc<Memory>,
 }
 
 impl ChildWatch {
@@ -132,7 +135,7 @@ impl ChildWatch {
         mut writer: Writer<Entry>,
         recovered: mpsc::Sender<()>,
     ) -> impl Stream<Item = ObjectRef<Execution>> + Send {
-        let Self { client, kind, scope, resync, registry, metrics } = self;
+        let Self { client, kind, scope, resync, registry, metrics, memory } = self;
         let api: kube::Api<Watched<METADATA>> = scope.map_or_else(
             || kube::Api::all_with(client.clone(), &kind),
             |ns| kube::Api::namespaced_with(client.clone(), &ns, &kind),
@@ -148,6 +151,7 @@ impl ChildWatch {
         events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
             writer.apply_watcher_event(&event);
             let touched = match event {
+                Event::Apply(entry) if memory.is_echo_of_child(&entry) => None,
                 Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
                 Event::Init | Event::InitDone => None,
             };

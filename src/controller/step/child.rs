@@ -39,7 +39,11 @@ impl Pass<'_> {
         match self.cx.api.create(&kind, identity(&execution, plan), execution.namespace(), &made.child).await
         {
             Ok(meta) => {
-                Ok(Next::Again(self.take_child(&meta, &Value::Null).map_or(Seen::Foreign, Seen::Child)))
+                let seen = self.take_child(&meta, &Value::Null);
+                if let Some(entry) = &self.entry {
+                    self.cx.memory.wrote_child(execution.uid(), entry);
+                }
+                Ok(Next::Again(seen.map_or(Seen::Foreign, Seen::Child)))
             }
             Err(error) if error.code() == Some(409) => self.who_has_the_name(plan).await,
             Err(error) => self.refused(error, "create", "create the child", plan).await,

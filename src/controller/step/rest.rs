@@ -21,12 +21,14 @@ impl Pass<'_> {
 
     /// All is done for now.
     pub(super) fn rest(&self, until: Option<Timestamp>) -> Next {
-        self.cx.memory.succeeded(self.execution.uid());
-        let look = if self.execution.is_finished() || self.execution.recorded_child().is_none() {
-            None
-        } else {
-            self.cx.memory.next_look(self.execution.uid())
-        };
+        let (memory, uid) = (&self.cx.memory, self.execution.uid());
+        memory.succeeded(uid);
+        let runs = !self.execution.is_finished() && self.execution.recorded_child().is_some();
+        if let Some(entry) = self.entry.as_ref().filter(|_| runs) {
+            // Plans the first look: it may be that nothing is ever heard of the child.
+            memory.look_due(uid, entry.glance, Timestamp::now());
+        }
+        let look = runs.then(|| memory.next_look(uid)).flatten();
         Next::Rest(Self::rest_action(until.into_iter().chain(look).min()))
     }
 
