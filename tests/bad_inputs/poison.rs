@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use devcluster::{Cluster, Server};
-use futures::StreamExt;
+use futures::{StreamExt, future::try_join_all};
 use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api,
@@ -125,22 +125,7 @@ impl Turn {
         let mut controller = Controller::start(env.cluster, Some(&env.namespace)).await?;
         let server = env.cluster.pid(Server::ApiServer).context("no API server")?;
         let before = process::cpu(server)?;
-        let mut created = HashMap::new();
-        let mut ticks = tokio::time::interval(PACE);
-        let mut poison = (0..counts.created).filter(|_| self.poison != Poison::Nowhere);
-        for number in 0..counts.good {
-            ticks.tick().await;
-            if number % (counts.good / counts.created) == 0
-                && let Some(index) = poison.next()
-            {
-                let body = by_the_schema(index).body(&format!("poison-{index}"));
-                schema::create(self.place(), &body, LENIENT).await?;
-            }
-            let name = format!("good-{number}");
-            let body = job(endless()).body(&name);
-            created.insert(name, Instant::now());
-            schema::create(env, &body, LENIENT).await?;
-        }
+        let (created, ()) = tokio::try_join!(self.create_good(counts), self.create_poison(counts))?;
         let released = released.all(counts.good).await?;
         if self.poison == Poison::Among {
             self.told(counts).await?;
@@ -154,9 +139,34 @@ impl Turn {
         );
         Ok(created.into_iter().map(|(name, at)| released[&name].duration_since(at)).collect())
     }
-}
 
-impl Turn {
+    /// Creates the good ones, each at its time however long those before it take; tells when that was.
+    async fn create_good(&self, counts: Counts) -> Result<HashMap<String, Instant>> {
+        let env = &self.served;
+        let created = at_pace(PACE, counts.good, async |number| {
+            let name = format!("good-{number}");
+            let at = Instant::now();
+            schema::create(env, &job(endless()).body(&name), LENIENT).await?;
+            Ok((name, at))
+        });
+        Ok(created.await?.into_iter().collect())
+    }
+
+    /// Creates the poison in the same time.
+    async fn create_poison(&self, counts: Counts) -> Result<()> {
+        if self.poison == Poison::Nowhere {
+            return Ok(());
+        }
+        let pace = PACE.mul_f64(counts.good as f64 / counts.created as f64);
+        at_pace(pace, counts.created, async |index| {
+            let body = by_the_schema(index).body(&format!("poison-{index}"));
+            schema::create(self.place(), &body, LENIENT).await?;
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Waits until all poison that can be told of is, and checks what that took: each write about an object of a
     /// megabyte keeps the API server from serving others.
     async fn told(&self, counts: Counts) -> Result<()> {
@@ -200,6 +210,17 @@ impl Turn {
         }
         Ok(writes)
     }
+}
+
+/// Does something so often, each time at its time, whether or not what came before is done.
+async fn at_pace<T>(pace: Duration, count: usize, act: impl AsyncFn(usize) -> Result<T>) -> Result<Vec<T>> {
+    let began = tokio::time::Instant::now();
+    let (act, pauses) = (&act, (0..count).map(|number| pace.mul_f64(number as f64)));
+    try_join_all(pauses.enumerate().map(async |(number, pause)| {
+        tokio::time::sleep_until(began + pause).await;
+        act(number).await
+    }))
+    .await
 }
 
 /// Status writes about one object.
