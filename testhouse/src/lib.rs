@@ -4,20 +4,15 @@
 //! It shares its clusters with the tests of the controller itself: `RUNNER_TEST_CLUSTERS` says where they lie.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests do I/O")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+pub mod cluster;
+
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use cluster::{access, audit, client_config, controller_access, folder, install, kubectl, tenant};
 use devcluster::{Cluster, Level, Options};
 use futures::StreamExt;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::PostParams};
 use runner_controller::{
     client::{Executions, Update},
     controller,
@@ -25,7 +20,6 @@ use runner_controller::{
     runners::{Registry, Settings},
 };
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long anything may take that a test waits for.
@@ -48,48 +42,16 @@ impl House {
     /// # Errors
     /// If the cluster does not come up, or does not take what is installed.
     pub async fn open(level: Level, namespace: &str) -> Result<Self> {
-        let folder = std::env::var_os("RUNNER_TEST_CLUSTERS").map_or_else(std::env::temp_dir, PathBuf::from);
-        let folder = folder.join(format!("rex-{}", level.name()));
-        let cluster = Cluster::ensure(&Options::new(folder, level)).await?;
+        let cluster = Cluster::ensure(&Options::new(folder(level.name()), level)).await?;
+        install(&cluster).await?;
         let house = Self {
             client: cluster.client().await?,
             cluster,
             namespace: format!("{namespace}-{}", std::process::id()),
             kubeconfigs: tempfile::tempdir()?,
         };
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-        house.apply(&std::fs::read_to_string(config.join("manager/namespace.yaml"))?).await?;
-        for part in ["crd", "rbac"] {
-            let part = config.join(part).display().to_string();
-            house.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &part], None).await?;
-        }
-        let crd = "crd/runnerexecutions.core.projectvoltron.dev";
-        house.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", crd], None).await?;
-        house.apply(&house.tenant()).await?;
+        house.apply(&tenant(&house.namespace)).await?;
         Ok(house)
-    }
-
-    /// The namespace and its ServiceAccount.
-    fn tenant(&self) -> String {
-        let named = json!({"name": "deployer", "namespace": self.namespace});
-        let rules = json!([
-            {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["create", "patch", "delete"]},
-            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "patch", "delete"]},
-            {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
-            {"apiGroups": ["core.projectvoltron.dev"], "resources": ["actions"], "verbs": ["get"]},
-        ]);
-        let version = "rbac.authorization.k8s.io/v1";
-        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"});
-        let items = json!([
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named},
-            {"apiVersion": version, "kind": "Role", "metadata": named, "rules": rules},
-            {
-                "apiVersion": version, "kind": "RoleBinding", "metadata": named, "roleRef": role,
-                "subjects": [{"kind": "ServiceAccount", "name": "deployer", "namespace": self.namespace}],
-            },
-        ]);
-        json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
     }
 
     /// Lets the ServiceAccount read Secrets, for `argsFrom`.
@@ -119,17 +81,7 @@ impl House {
     /// # Errors
     /// With kubectl's words.
     pub async fn kubectl(&self, args: &[&str], stdin: Option<&str>) -> Result<String> {
-        let mut command = Command::from(self.cluster.kubectl());
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let mut pipe = child.stdin.take().context("no stdin")?;
-        pipe.write_all(stdin.unwrap_or_default().as_bytes()).await?;
-        drop(pipe);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await??;
-        if !output.status.success() {
-            bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8(output.stdout)?)
+        kubectl(&self.cluster, args, stdin).await
     }
 
     /// An object of the namespace.
@@ -146,12 +98,9 @@ impl House {
     /// # Errors
     /// If there is no such account.
     pub async fn access(&self, account: &str, namespace: &str) -> Result<PathBuf> {
-        let token =
-            self.kubectl(&["create", "token", account, "-n", namespace, "--duration=8h"], None).await?;
+        let kubeconfig = access(&self.cluster, account, namespace).await?;
         let path = self.kubeconfigs.path().join(account);
-        std::fs::copy(self.cluster.kubeconfig(), &path)?;
-        let (token, file) = (format!("--token={}", token.trim()), format!("--kubeconfig={}", path.display()));
-        self.kubectl(&["config", "set-credentials", "admin", &token, &file], None).await?;
+        std::fs::write(&path, serde_json::to_vec(&kubeconfig)?)?;
         Ok(path)
     }
 
@@ -161,9 +110,7 @@ impl House {
     /// # Errors
     /// If it cannot be given access.
     pub async fn start_controller(&self, start_grace: Duration) -> Result<DropGuard> {
-        let access = Kubeconfig::read_from(self.access("runner-controller", "runner-system").await?)?;
-        let mut config = Config::from_custom_kubeconfig(access, &KubeConfigOptions::default()).await?;
-        config.default_retry = false;
+        let config = client_config(controller_access(&self.cluster).await?).await?;
         let options = controller::Options {
             namespace: Some(self.namespace.clone()),
             start_grace,
@@ -246,12 +193,11 @@ impl House {
     ///
     /// # Errors
     /// If there is no audit log.
-    pub fn writers(&self, name: &str) -> Result<Vec<String>> {
-        let audit = std::fs::read_to_string(self.cluster.audit_log())?;
+    pub async fn writers(&self, name: &str) -> Result<Vec<String>> {
+        let events = audit(&self.cluster).await?;
         let text = |event: &Value, path: &str| {
             event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
-        let events: Vec<Value> = audit.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         ensure!(!events.is_empty(), "the audit log is empty");
         let wrote = |event: &&Value| {
             text(event, "/objectRef/resource") == "runnerexecutions"

@@ -115,6 +115,6 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
 /// A kubeconfig by which a process has the rights of the controller's own ServiceAccount.
 async fn as_controller(cluster: &Cluster) -> Result<tempfile::NamedTempFile> {
     let file = tempfile::NamedTempFile::new()?;
-    serde_json::to_writer(file.as_file(), &common::controller_kubeconfig(cluster).await?)?;
+    serde_json::to_writer(file.as_file(), &common::controller_access(cluster).await?)?;
     Ok(file)
 }

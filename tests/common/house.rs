@@ -12,7 +12,7 @@ use kube::{Api, Client, Config, api::PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{controller_kubeconfig, folder, install};
+use testhouse::cluster::{audit, client_config, controller_access, folder, install};
 
 /// A cluster with what the controller needs, except the controller.
 pub struct House {
@@ -28,18 +28,18 @@ impl House {
     pub async fn open(name: &str) -> Result<Self> {
         let cluster = Cluster::ensure(&Options::new(folder(name), Level::Argo)).await?;
         install(&cluster).await?;
-        let controller = controller_kubeconfig(&cluster).await?;
+        let controller = controller_access(&cluster).await?;
         Ok(Self { client: cluster.client().await?, cluster, controller })
     }
 
     /// For a client with the rights of the controller's own ServiceAccount.
     pub async fn as_controller(&self) -> Result<Config> {
-        super::config(self.controller.clone()).await
+        client_config(self.controller.clone()).await
     }
 
     /// Every answered request so far, as the API server's audit log tells it.
     pub async fn audit(&self) -> Result<Vec<Value>> {
-        super::audit(&self.cluster).await
+        audit(&self.cluster).await
     }
 
     /// How many children the API server let the controller create in a namespace, by its audit log.

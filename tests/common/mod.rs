@@ -1,6 +1,6 @@
 //! What the tests on a real cluster share: a cluster, a namespace of one's own, and a controller that serves it
 //! with the rights of `config/rbac`, no more.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses its own part")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests do I/O")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,22 +9,11 @@ pub mod house;
 pub mod kubelet;
 pub mod process;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Output,
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use devcluster::{Cluster, Level, Options};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::wait::await_condition,
-};
+use kube::{Api, Client, runtime::wait::await_condition};
 use runner_controller::{
     controller,
     crd::{Phase, RunnerExecution},
@@ -32,11 +21,13 @@ use runner_controller::{
     runners::{Registry, Settings},
 };
 use serde_json::{Value, json};
+pub use testhouse::cluster::{audit, controller_access, folder, install, kubectl};
+use testhouse::{
+    PATIENCE,
+    cluster::{client_config, kubectl_output, tenant},
+};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-
-/// How long anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The image that pods of this project run in the tests; a cluster has it where a test puts it there.
 pub const EXEC_IMAGE: &str = "localhost/runner-controller:test";
@@ -47,13 +38,6 @@ pub struct Env {
     pub client: Client,
     pub namespace: String,
     controllers: Vec<CancellationToken>,
-}
-
-/// The folder of a shared cluster. Short, since sockets lie in it.
-pub fn folder(name: &str) -> PathBuf {
-    std::env::var_os("RUNNER_TEST_CLUSTERS")
-        .map_or_else(std::env::temp_dir, PathBuf::from)
-        .join(format!("rex-{name}"))
 }
 
 /// A cluster of that level, with the CRD and the RBAC of `config/` installed.
@@ -72,105 +56,14 @@ pub async fn cluster(level: Level) -> Result<&'static Cluster> {
     .await
 }
 
-/// Installs what the controller needs, except the controller.
-pub async fn install(cluster: &Cluster) -> Result<()> {
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    kubectl(
-        cluster,
-        &[
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "-f",
-            &config.join("manager/namespace.yaml").to_string_lossy(),
-        ],
-        None,
-    )
-    .await?;
-    for part in ["crd", "rbac"] {
-        kubectl(
-            cluster,
-            &["apply", "--server-side", "--force-conflicts", "-k", &config.join(part).to_string_lossy()],
-            None,
-        )
-        .await?;
-    }
-    kubectl(
-        cluster,
-        &[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/runnerexecutions.core.projectvoltron.dev",
-        ],
-        None,
-    )
-    .await?;
-    Ok(())
-}
-
 /// Whether more is tried, and for longer, than fits into every test run.
 pub fn full() -> bool {
     std::env::var("CRASH_MATRIX").is_ok_and(|value| value == "full")
 }
 
-/// Every answered request so far, as the API server's audit log tells it.
-pub async fn audit(cluster: &Cluster) -> Result<Vec<Value>> {
-    let log = tokio::fs::read_to_string(cluster.audit_log()).await?;
-    Ok(log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
 /// For a client with the rights of the controller's ServiceAccount.
-pub async fn controller_config(cluster: &Cluster) -> Result<Config> {
-    config(controller_kubeconfig(cluster).await?).await
-}
-
-async fn config(kubeconfig: Kubeconfig) -> Result<Config> {
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.default_retry = false;
-    Ok(config)
-}
-
-/// The access of the controller's ServiceAccount, by its token.
-pub async fn controller_kubeconfig(cluster: &Cluster) -> Result<Kubeconfig> {
-    let token = kubectl(
-        cluster,
-        &["create", "token", "runner-controller", "-n", "runner-system", "--duration=8h"],
-        None,
-    )
-    .await?;
-    let mut kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
-    for user in &mut kubeconfig.auth_infos {
-        user.auth_info = Some(kube::config::AuthInfo {
-            token: Some(token.trim().to_owned().into()),
-            ..Default::default()
-        });
-    }
-    Ok(kubeconfig)
-}
-
-/// Runs kubectl as the administrator; fails with its words if it does.
-pub async fn kubectl(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> Result<String> {
-    let output = kubectl_output(cluster, args, stdin).await?;
-    if !output.status.success() {
-        bail!("kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-async fn kubectl_output(cluster: &Cluster, args: &[&str], stdin: Option<&str>) -> Result<Output> {
-    use tokio::io::AsyncWriteExt;
-    let mut command = tokio::process::Command::from(cluster.kubectl());
-    command
-        .args(args)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut pipe = child.stdin.take().context("no stdin")?;
-    pipe.write_all(stdin.unwrap_or_default().as_bytes()).await?;
-    drop(pipe);
-    Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await??)
+pub async fn controller_config(cluster: &Cluster) -> Result<kube::Config> {
+    client_config(controller_access(cluster).await?).await
 }
 
 impl Env {
@@ -191,29 +84,8 @@ impl Env {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let client = cluster.client().await?;
         let namespace = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let spec: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
-        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &spec).await?;
         let env = Self { cluster, client, namespace, controllers: Vec::new() };
-        env.kubectl(&["create", "serviceaccount", "deployer"]).await?;
-        env.apply(&format!(
-            r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: deployer}}
-rules:
-  - {{apiGroups: [argoproj.io], resources: [workflows], verbs: [create, patch, delete]}}
-  - {{apiGroups: [batch], resources: [jobs], verbs: [create, patch, delete]}}
-  - {{apiGroups: [argoproj.io], resources: [workflowtaskresults], verbs: [create, patch]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: deployer}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployer}}
-subjects: [{{kind: ServiceAccount, name: deployer, namespace: {}}}]
-",
-            env.namespace
-        ))
-        .await?;
+        env.apply(&tenant(&env.namespace)).await?;
         Ok(env)
     }
 

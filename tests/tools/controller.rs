@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     common::{
-        controller_kubeconfig,
+        controller_access,
         process::{Launch, Process},
     },
     stage::Stage,
@@ -28,7 +28,7 @@ impl Controller {
     /// Starts one that logs that much.
     pub async fn start(stage: &Stage, log_level: &str) -> Result<Self> {
         let kubeconfig = NamedTempFile::new()?;
-        serde_json::to_writer(kubeconfig.as_file(), &controller_kubeconfig(stage.cluster).await?)?;
+        serde_json::to_writer(kubeconfig.as_file(), &controller_access(stage.cluster).await?)?;
         let pod_defaults = NamedTempFile::new()?;
         fs::write(pod_defaults.path(), "hostNetwork: true")?;
         let log = NamedTempFile::new()?;

@@ -80,10 +80,10 @@ async fn each_serves_its_own_names_only() -> Result<()> {
         let outcome = outcome(&house, execution).await?;
         ensure!(outcome.verdict == Verdict::Cancelled, "{outcome:?}");
     }
-    let writers = house.writers("job")?;
+    let writers = house.writers("job").await?;
     ensure!(writers.iter().all(|writer| writer == BUILT_IN), "others wrote: {writers:?}");
     for name in ["early", "script"] {
-        let writers = house.writers(name)?;
+        let writers = house.writers(name).await?;
         let from_example = writers.iter().skip_while(|writer| *writer != EXAMPLE);
         let others = from_example.filter(|writer| *writer != EXAMPLE).count();
         // One may be refused on its way: it was decided on before the example's was seen.
@@ -125,7 +125,7 @@ async fn what_a_controller_leaves_behind_that_is_gone_is_told_of_and_expires() -
     tokio::time::timeout(PATIENCE, heard).await??;
     let status = house.executions().get("left").await?.status.unwrap_or_default();
     ensure!(status.phase == Some(Phase::Running), "the status was touched: {status:?}");
-    let writers = house.writers("left")?;
+    let writers = house.writers("left").await?;
     let after = writers.iter().skip_while(|writer| *writer != EXAMPLE).filter(|writer| *writer != EXAMPLE);
     ensure!(after.count() <= 1, "the built-in controller wrote: {writers:?}");
     Ok(())
