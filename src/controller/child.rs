@@ -244,6 +244,11 @@ impl Entry {
         Self::read(&watched.metadata, &watched.status, registry)
     }
 
+    /// Whether nothing that is kept differs but the version.
+    pub fn is_same_but_for_version(&self, other: &Self) -> bool {
+        *self == Self { version: self.version, ..other.clone() }
+    }
+
     /// The child as the decision sees it.
     pub fn seen(&self, execution: &Execution) -> Child {
         Child {

@@ -119,12 +119,22 @@ impl Memory {
         }
     }
 
-    /// Whether this is a child just as our own last write left it. Its version alone does not tell: what others
-    /// changed just before is in that version too, and not in the answer to our write.
-    pub fn is_echo_of_child(&self, seen: &Entry) -> bool {
+    /// Whether a change of a child gives a pass something to do; `before` is what was kept of it until then.
+    ///
+    /// The echo of our own write does not, since the pass that wrote went on with it. Its version alone does not tell:
+    /// what others changed just before is in that version too, and not in the answer to our write. Nor does what is
+    /// not kept of a child, and most changes of a Workflow at work are of that sort.
+    pub fn is_news_of_child(&self, before: Option<&Entry>, seen: &Entry) -> bool {
         let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(remembered) = all.get_mut(&seen.execution_uid) else { return false };
-        remembered.written_child.take_if(|written| **written == *seen).is_some()
+        let written = all.get_mut(&seen.execution_uid).and_then(|remembered| {
+            remembered
+                .written_child
+                .take_if(|written| written.uid != seen.uid || written.version <= seen.version)
+        });
+        match written.as_deref().or(before) {
+            Some(known) => !known.is_same_but_for_version(seen),
+            None => true,
+        }
     }
 
     /// Remembers our own write of a child.
@@ -277,13 +287,13 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use k8s_openapi::jiff::Timestamp;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{Entry, Execution, Memory, Refusal, later};
     use crate::{
         controller::decide::Patience,
         reason::Reason,
-        runners::{Registry, Settings, args::merge},
+        runners::{Registry, Settings},
     };
 
     fn at(second: i64) -> Timestamp {
@@ -349,25 +359,40 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_no_echo_if_somebody_else_had_changed_it_just_before_our_write() {
+    fn of_a_child_news_is_what_others_changed_of_what_is_kept() {
         let memory = Memory::default();
-        let released = json!({"core.projectvoltron.dev/released": "true"});
-        let failed =
-            json!({"workflows.argoproj.io/phase": "Failed", "workflows.argoproj.io/completed": "true"});
-        let (ours, ended) = (child([&released]), child([&released, &failed]));
-        memory.wrote_child("u", &ours);
-        assert!(!memory.is_echo_of_child(&child([])), "its creation, heard late");
-        assert!(!memory.is_echo_of_child(&ended), "as it ended before it was released");
-        assert!(memory.is_echo_of_child(&ours));
+        let (suspended, released) = (child("7", []), child("8", [RELEASED]));
+        assert!(memory.is_news_of_child(None, &suspended), "never heard of");
+        assert!(!memory.is_news_of_child(Some(&suspended), &child("8", [])), "a change of something else");
+        assert!(memory.is_news_of_child(Some(&suspended), &released), "released by another controller");
+
+        memory.wrote_child("u", &released);
+        assert!(!memory.is_news_of_child(Some(&suspended), &released), "our own release");
+        assert!(memory.is_news_of_child(Some(&suspended), &released), "as a watch that begins anew shows it");
     }
 
-    fn child<const N: usize>(labels: [&Value; N]) -> Entry {
+    #[test]
+    fn a_child_that_ended_just_before_our_write_is_news_though_the_version_is_ours() {
+        let memory = Memory::default();
+        memory.wrote_child("u", &child("9", [RELEASED]));
+        let (ended, both) = (child("8", ENDED), child("9", [RELEASED, ENDED[0], ENDED[1]]));
+        assert!(memory.is_news_of_child(Some(&child("7", [])), &ended));
+        assert!(memory.is_news_of_child(Some(&ended), &both));
+    }
+
+    const RELEASED: (&str, &str) = ("core.projectvoltron.dev/released", "true");
+    const ENDED: [(&str, &str); 2] =
+        [("workflows.argoproj.io/phase", "Failed"), ("workflows.argoproj.io/completed", "true")];
+
+    fn child<const N: usize>(version: &str, labels: [(&str, &str); N]) -> Entry {
         let mut object = json!({"metadata": {
-            "name": "a", "namespace": "n", "uid": "c", "resourceVersion": "9",
+            "name": "a", "namespace": "n", "uid": "c", "resourceVersion": version,
             "labels": {"core.projectvoltron.dev/execution-uid": "u", "core.projectvoltron.dev/runner": "argo-workflow"},
             "ownerReferences": [{"apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "name": "a", "uid": "u"}],
         }});
-        labels.into_iter().for_each(|labels| merge(&mut object["metadata"]["labels"], labels.clone()));
+        for (label, value) in labels {
+            object["metadata"]["labels"][label] = value.into();
+        }
         Entry::read_whole(&object, &Registry::built_in(&Settings::default())).unwrap()
     }
 

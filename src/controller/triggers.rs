@@ -136,6 +136,7 @@ impl ChildWatch {
         recovered: mpsc::Sender<()>,
     ) -> impl Stream<Item = ObjectRef<Execution>> + Send {
         let Self { client, kind, scope, resync, registry, metrics, memory } = self;
+        let store = writer.as_reader();
         let api: kube::Api<Watched<METADATA>> = scope.map_or_else(
             || kube::Api::all_with(client.clone(), &kind),
             |ns| kube::Api::namespaced_with(client.clone(), &ns, &kind),
@@ -149,9 +150,16 @@ impl ChildWatch {
             }
         });
         events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
+            let is_news = match &event {
+                Event::Apply(entry) => {
+                    let key = ObjectRef::new(&entry.name).within(&entry.namespace);
+                    memory.is_news_of_child(store.get(&key).as_deref(), entry)
+                }
+                Event::Init | Event::InitApply(_) | Event::InitDone | Event::Delete(_) => true,
+            };
             writer.apply_watcher_event(&event);
             let touched = match event {
-                Event::Apply(entry) if memory.is_echo_of_child(&entry) => None,
+                Event::Apply(_) if !is_news => None,
                 Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
                 Event::Init | Event::InitDone => None,
             };

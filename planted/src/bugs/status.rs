@@ -45,6 +45,20 @@ pub(super) const BUGS: &[Bug] = &[
         checks: &[Pure("controller::")],
     },
     Bug {
+        name: "a child that ended just before our write of it is taken for an echo of that",
+        file: MEMORY,
+        find: "!known.is_same_but_for_version(seen)",
+        replace: "known.version < seen.version",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a child of which nothing is ever heard is never looked at",
+        file: "src/controller/step/rest.rs",
+        find: "memory.look_due(uid, entry.glance, Timestamp::now());",
+        replace: "let _ = entry;",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
         name: "all children that stand still are looked at in full at once",
         file: "src/controller/looks.rs",
         find: "let turn = now.max(*free);",

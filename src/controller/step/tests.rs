@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use kube::{Client, client::Body};
+use kube::{Client, client::Body, runtime::controller::Action};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -56,7 +56,7 @@ impl Script {
     }
 
     /// One pass of a controller that has seen nothing but this execution.
-    async fn pass(self: &Arc<Self>, execution: &Value) -> Vec<(String, Value)> {
+    async fn pass(self: &Arc<Self>, execution: &Value) -> (Vec<(String, Value)>, Action) {
         let (api, metrics) = (Api::new(self.client()), Metrics::default());
         let (events, _) = Events::new(api.clone(), metrics.clone());
         let cx = Context {
@@ -72,37 +72,60 @@ impl Script {
             stop: CancellationToken::new(),
         };
         let execution: Execution = serde_json::from_str(&execution.to_string()).unwrap();
-        reconcile(Arc::new(execution), Arc::new(cx)).await.unwrap();
-        self.asked.lock().unwrap().clone()
+        let action = reconcile(Arc::new(execution), Arc::new(cx)).await.unwrap();
+        (self.asked.lock().unwrap().clone(), action)
     }
 }
 
-#[tokio::test]
-async fn whoever_loses_the_race_to_record_deletes_its_own_child_and_only_as_it_was_seen() {
-    let mut execution = json!({
+fn execution() -> Value {
+    json!({
         "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "10", "generation": 1},
         "spec": {
             "runner": "job",
             "context": {"platform": {"serviceAccountName": "s"}},
             "args": {"image": "busybox:1"},
         },
-    });
-    let ours = json!({"metadata": {
-        "name": "a", "namespace": "n", "uid": "ours", "resourceVersion": "11",
+    })
+}
+
+fn child(version: &str) -> Value {
+    json!({"metadata": {
+        "name": "a", "namespace": "n", "uid": "ours", "resourceVersion": version,
         "labels": {"core.projectvoltron.dev/execution-uid": "u", "core.projectvoltron.dev/runner": "job"},
         "annotations": {"core.projectvoltron.dev/generation": "1"},
         "ownerReferences": [{"apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "name": "a", "uid": "u", "controller": true}],
-    }});
+    }})
+}
+
+#[tokio::test]
+async fn a_child_is_looked_at_though_nothing_is_ever_heard_of_it() {
+    let recorded = json!({"metadata": {"resourceVersion": "12", "generation": 1}});
+    let script = Script::new([(201, child("11")), (200, recorded), (200, child("13"))]);
+
+    let (asked, next) = script.pass(&execution()).await;
+
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert_ne!(next, Action::await_change());
+}
+
+#[tokio::test]
+async fn whoever_loses_the_race_to_record_deletes_its_own_child_and_only_as_it_was_seen() {
+    let mut execution = execution();
     let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "conflict", "reason": "Conflict", "code": 409});
     let first = execution.clone();
     execution["metadata"]["resourceVersion"] = json!("12");
     execution["status"] = json!({"phase": "Running", "reason": "Running", "resources": [
         {"apiVersion": "batch/v1", "kind": "Job", "namespace": "n", "name": "a", "uid": "another"}]});
     let written = json!({"metadata": {"resourceVersion": "13", "generation": 1}});
-    let script =
-        Script::new([(201, ours), (409, conflict), (200, execution), (200, json!({})), (200, written)]);
+    let script = Script::new([
+        (201, child("11")),
+        (409, conflict),
+        (200, execution),
+        (200, json!({})),
+        (200, written),
+    ]);
 
-    let asked = script.pass(&first).await;
+    let (asked, _) = script.pass(&first).await;
 
     let lines: Vec<&str> = asked.iter().map(|(line, _)| line.as_str()).collect();
     let (jobs, executions) = (
