@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{Client, Config, config::KubeConfigOptions};
 
 use super::transport;
@@ -55,7 +56,16 @@ pub async fn connect(context: Option<&str>) -> Result<Connection, ConnectError> 
     // What to do about a failure is decided by who asked; a hidden retry would only delay that.
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.headers.extend(user_agent().map(|agent| (USER_AGENT, agent)));
     let default_namespace = config.default_namespace.clone();
     let client = transport::client(config).map_err(|error| no_cluster(&error))?;
     Ok(Connection { client, default_namespace })
+}
+
+/// What the API server's audit log and metrics call this program, in client-go's form; kube sends nothing.
+fn user_agent() -> Option<HeaderValue> {
+    let program = std::env::current_exe().ok()?;
+    let program = program.file_name()?.to_str()?;
+    let (version, os, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
+    HeaderValue::try_from(format!("{program}/{version} ({os}/{arch})")).ok()
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use devcluster::Level;
 use runner_controller::{crd::Phase, reason::Reason};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     common::{self, Env},
@@ -55,7 +55,8 @@ async fn the_timeout_runs_on_while_no_controller_does() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully() -> Result<()> {
+async fn the_process_is_ready_once_it_knows_the_executions_tells_its_name_and_stops_gracefully() -> Result<()>
+{
     let env = Env::without_controller(common::cluster(Level::ControlPlane).await?).await?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let listen = format!("127.0.0.1:{port}");
@@ -92,6 +93,14 @@ async fn the_process_is_ready_once_it_knows_the_executions_and_stops_gracefully(
     );
     let status = tokio::time::timeout(std::time::Duration::from_secs(10), process.wait()).await??;
     ensure!(status.success(), "it ended with {status}");
+    let audit = common::audit(env.cluster).await?;
+    let mut asked = audit.iter().filter(|event| {
+        event["objectRef"]["namespace"] == env.namespace.as_str()
+            && event["objectRef"]["resource"] == "runnerexecutions"
+    });
+    let agent = format!("runner-controller/{} ", env!("CARGO_PKG_VERSION"));
+    let tells = |event: &Value| event["userAgent"].as_str().is_some_and(|name| name.starts_with(&agent));
+    ensure!(asked.any(tells), "the audit log does not tell who asked");
     Ok(())
 }
 
