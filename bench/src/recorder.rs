@@ -242,6 +242,11 @@ impl Recorder {
         self.with(|table| table.marks.clone())
     }
 
+    /// Whether the outcome of that execution was told.
+    pub fn has_finished(&self, number: usize) -> bool {
+        self.with(|table| table.marks.get(number).is_some_and(|marks| marks.finished.is_some()))
+    }
+
     /// Waits until the counts are as wanted.
     pub async fn until(&self, what: &str, limit: Duration, is_so: impl Fn(&Counts) -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;
