@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    iter,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -157,7 +158,7 @@ impl Turn {
         if self.poison == Poison::Nowhere {
             return Ok(());
         }
-        let pace = PACE.mul_f64(counts.good as f64 / counts.created as f64);
+        let pace = PACE * u32::try_from(counts.good / counts.created)?;
         at_pace(pace, counts.created, async |index| {
             let body = by_the_schema(index).body(&format!("poison-{index}"));
             schema::create(self.place(), &body, LENIENT).await?;
@@ -214,10 +215,10 @@ impl Turn {
 
 /// Does something so often, each time at its time, whether or not what came before is done.
 async fn at_pace<T>(pace: Duration, count: usize, act: impl AsyncFn(usize) -> Result<T>) -> Result<Vec<T>> {
-    let began = tokio::time::Instant::now();
-    let (act, pauses) = (&act, (0..count).map(|number| pace.mul_f64(number as f64)));
-    try_join_all(pauses.enumerate().map(async |(number, pause)| {
-        tokio::time::sleep_until(began + pause).await;
+    let act = &act;
+    let times = iter::successors(Some(tokio::time::Instant::now()), |time| Some(*time + pace));
+    try_join_all(times.take(count).enumerate().map(async |(number, time)| {
+        tokio::time::sleep_until(time).await;
         act(number).await
     }))
     .await
