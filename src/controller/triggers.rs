@@ -76,8 +76,8 @@ pub fn executions(
         .applied_objects()
 }
 
-/// The watches of all kinds of children: the executions whose child was changed by somebody else, and the stores.
-/// `recovered` hears when a kind becomes readable, for example since its CRD was installed.
+/// The watches of all kinds of children: the stores, and the executions for which [news](Memory::is_news_of_child)
+/// came of their child. `recovered` hears when a kind becomes readable, for example since its CRD was installed.
 pub fn children(
     client: &Client,
     scope: Option<&str>,
