@@ -150,22 +150,17 @@ impl ChildWatch {
             }
         });
         events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
-            let is_news = match &event {
+            let execution = |entry: &Entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace);
+            let woken = match &event {
                 Event::Apply(entry) => {
                     let key = ObjectRef::new(&entry.name).within(&entry.namespace);
-                    memory.is_news_of_child(store.get(&key).as_deref(), entry)
+                    memory.is_news_of_child(store.get(&key).as_deref(), entry).then(|| execution(entry))
                 }
-                Event::Init | Event::InitApply(_) | Event::InitDone | Event::Delete(_) => true,
-            };
-            writer.apply_watcher_event(&event);
-            let touched = match event {
-                Event::Apply(_) if !is_news => None,
-                Event::Apply(entry) | Event::InitApply(entry) | Event::Delete(entry) => Some(entry),
+                Event::InitApply(entry) | Event::Delete(entry) => Some(execution(entry)),
                 Event::Init | Event::InitDone => None,
             };
-            std::future::ready(
-                touched.map(|entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace)),
-            )
+            writer.apply_watcher_event(&event);
+            std::future::ready(woken)
         })
     }
 }
