@@ -74,10 +74,7 @@ impl Memory {
         match &remembered.written {
             Some(written) if written.version() > seen.version() => Arc::clone(written),
             Some(_) | None => {
-                remembered.written = None;
-                if seen.is_finished() {
-                    all.remove(seen.uid());
-                }
+                shown(&mut all, &seen);
                 seen
             }
         }
@@ -90,10 +87,7 @@ impl Memory {
         let Some(remembered) = all.get_mut(seen.uid()) else { return false };
         let is_echo = remembered.written.as_ref().is_some_and(|it| it.version() == seen.version());
         if is_echo {
-            remembered.written = None;
-            if seen.is_finished() {
-                all.remove(seen.uid());
-            }
+            shown(&mut all, seen);
         }
         is_echo
     }
@@ -274,6 +268,15 @@ impl Memory {
         if let Some(remembered) = all.get_mut(uid) {
             remembered.missing_since = None;
         }
+    }
+}
+
+/// The watch shows our own last write, which need not be remembered from then on; nor need anything of what is finished.
+fn shown(all: &mut HashMap<String, Remembered>, seen: &Execution) {
+    if seen.is_finished() {
+        all.remove(seen.uid());
+    } else if let Some(remembered) = all.get_mut(seen.uid()) {
+        remembered.written = None;
     }
 }
 
