@@ -1,7 +1,12 @@
 //! The controller as a process, with the rights of its own ServiceAccount: whether it lives, what it logged, how
 //! much memory it took.
 
-use std::{fs::File, net::TcpListener, process::Stdio, time::Duration};
+use std::{
+    fs::File,
+    net::TcpListener,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use devcluster::Cluster;
@@ -110,6 +115,20 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
         |index: usize| fields.get(index).context("a short stat")?.parse::<u64>().map_err(anyhow::Error::from);
     // A tick is 10 ms on every Linux of today.
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+}
+
+/// Waits until a process leaves the machine to others, as the API server does when it has taken up a changed schema.
+pub(crate) async fn at_rest(pid: u32) -> Result<()> {
+    const WINDOW: Duration = Duration::from_secs(1);
+    let began = Instant::now();
+    loop {
+        let before = cpu(pid)?;
+        tokio::time::sleep(WINDOW).await;
+        if cpu(pid)?.saturating_sub(before) < WINDOW / 8 {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < Duration::from_mins(1), "process {pid} finds no rest");
+    }
 }
 
 /// A kubeconfig by which a process has the rights of the controller's own ServiceAccount.
