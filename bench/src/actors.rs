@@ -109,25 +109,23 @@ impl Actor {
         let task = tokio::spawn(async move {
             let slots = Arc::new(Semaphore::new(AT_ONCE));
             while let Some(name) = to_work_on.recv().await {
-                if is_held.load(Ordering::Relaxed) {
-                    continue;
-                }
+                let never_ends = is_held.load(Ordering::Relaxed);
                 let (http, target, slots) = (http.clone(), target.clone(), Arc::clone(&slots));
                 tokio::spawn(async move {
                     sleep(takes).await;
                     let Ok(_permit) = slots.acquire().await else { return };
                     let (path, body) = match subject {
-                        Subject::Executions => (
-                            format!("{}/{name}", payload::workflows(&target)),
-                            payload::argo_done(&payload::now()),
-                        ),
+                        Subject::Executions => {
+                            let word = if never_ends { payload::argo_running } else { payload::argo_done };
+                            (format!("{}/{name}", payload::workflows(&target)), word(&payload::now()))
+                        }
                         Subject::Jobs => (
                             format!("{}/{name}/status", payload::pods(&target)),
                             payload::kubelet_done(&payload::now()),
                         ),
                     };
                     if let Err(error) = http.patch(&path, body).await {
-                        eprintln!("bench: the actor could not end {name}: {error:#}");
+                        eprintln!("bench: the actor could not tell of {name}: {error:#}");
                     }
                 });
             }
@@ -135,7 +133,7 @@ impl Actor {
         Ok(Self { task, holding })
     }
 
-    /// From now on children go on for ever.
+    /// From now on children of executions are taken up, and go on for ever.
     pub fn hold(&self) {
         self.holding.store(true, Ordering::Relaxed);
     }

@@ -166,6 +166,15 @@ fn conditions(phase: &str, message: &str, now: &str) -> Value {
     ])
 }
 
+/// What Argo writes once it works on a Workflow, so that whoever released it need not ask again.
+pub fn argo_running(now: &str) -> Bytes {
+    let patch = json!({
+        "metadata": {"labels": {"workflows.argoproj.io/phase": "Running"}},
+        "status": {"phase": "Running", "startedAt": now, "progress": "0/1"},
+    });
+    patch.to_string().into()
+}
+
 /// What Argo writes at the end, label and status in one update of the main resource: its CRD has no status
 /// subresource.
 pub fn argo_done(now: &str) -> Bytes {

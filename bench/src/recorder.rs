@@ -42,6 +42,8 @@ pub struct Marks {
     pub released: Option<Instant>,
     /// Its status told of the child.
     pub running: Option<Instant>,
+    /// Whoever works on its child had begun.
+    pub taken_up: Option<Instant>,
     /// Its child had ended.
     pub done: Option<Instant>,
     /// Its status told the outcome.
@@ -63,6 +65,7 @@ pub struct Counts {
     pub created: usize,
     pub child: usize,
     pub running: usize,
+    pub taken_up: usize,
     pub done: usize,
     pub finished: usize,
 }
@@ -192,6 +195,9 @@ impl Recorder {
                 }
                 "MODIFIED" => marks.child_changes += 1,
                 _ => {}
+            }
+            if line.object.status.phase.is_some() {
+                once(&mut marks.taken_up, time, &mut counts.taken_up);
             }
             if self.is_done(&line.object) {
                 once(&mut marks.done, time, &mut counts.done);

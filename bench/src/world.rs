@@ -91,7 +91,7 @@ impl World {
         self.rig.down().await
     }
 
-    /// From now on children go on for ever.
+    /// From now on children are taken up, and go on for ever.
     pub fn hold_children(&self) {
         self.actor.hold();
     }

@@ -59,7 +59,7 @@ async fn seed(world: &World, sizes: &Sizes) -> Result<()> {
     world.hold_children();
     world.generator.burst(finished..all).await?;
     client.begin_all(32).await?;
-    world.recorder.until("the present is made", sizes.limit(), |c| c.running >= all).await
+    world.recorder.until("the present is made", sizes.limit(), |c| c.running.min(c.taken_up) >= all).await
 }
 
 struct State<'a> {
@@ -155,7 +155,10 @@ pub(super) async fn noise(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Ve
     world.hold_children();
     world.generator.burst(0..sizes.noise_children).await?;
     Bare::new(world.rig.controller.clone(), false)?.begin_all(16).await?;
-    world.recorder.until("running", sizes.limit(), |c| c.running >= sizes.noise_children).await?;
+    world
+        .recorder
+        .until("running", sizes.limit(), |c| c.running.min(c.taken_up) >= sizes.noise_children)
+        .await?;
     let churn = Churn::new(&world, sizes)?;
     churn.enlarge().await?;
     let running = world.start(bench, peer)?;
