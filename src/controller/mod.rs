@@ -9,7 +9,7 @@
 //! | why something is tried again | `error`, `memory` |
 //! | who goes first | `courtesy` |
 //! | when a child is read in full | `looks` |
-//! | what wakes a pass | `triggers` |
+//! | what wakes a pass | `triggers`, `timers` |
 //! | with whose rights a request is made | `impersonate` |
 //! | how arguments get into a pod | `input` |
 //! | what is done for executions of other runners | `others` |
@@ -74,6 +74,8 @@ mod shape;
 pub mod status;
 mod step;
 #[doc(hidden)]
+pub mod timers;
+#[doc(hidden)]
 pub mod triggers;
 
 use self::{
@@ -85,6 +87,7 @@ use self::{
     memory::Memory,
     metrics::Metrics,
     reconcile::{Context, error_policy},
+    timers::Timers,
 };
 use crate::runners::{DEFAULT_START_GRACE, Registry};
 
@@ -143,6 +146,7 @@ pub async fn run(
     let scope = options.namespace.as_deref();
     let (recovered, woken) = mpsc::channel(1);
     let memory = Arc::new(Memory::default());
+    let timers = Arc::new(Timers::default());
     let (children, child_changes) =
         triggers::children(&client, scope, options.resync, &registry, &metrics, &memory, &recovered);
 
@@ -153,6 +157,7 @@ pub async fn run(
         registry,
         children,
         memory,
+        timers: Arc::clone(&timers),
         courtesy: Courtesy::default(),
         events,
         metrics: metrics.clone(),
@@ -167,6 +172,7 @@ pub async fn run(
             watcher::Event::Apply(execution) => !cx.memory.is_echo(execution),
             watcher::Event::Delete(execution) => {
                 cx.memory.forget(execution.uid());
+                cx.timers.forget(execution.uid());
                 true
             }
             // Not by Store::wait_until_ready, which wakes only one of several waiters: the Controller is one.
@@ -196,6 +202,7 @@ pub async fn run(
     let controller = Controller::for_stream(executions, store.clone())
         .with_config(Config::default().concurrency(options.concurrency))
         .reconcile_on(child_changes)
+        .reconcile_on(timers.due())
         .reconcile_all_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile::reconcile, error_policy, cx)

@@ -9,9 +9,13 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 
-use super::{error::Error, execution::Execution, memory::later, reconcile::Context};
+use super::{
+    error::Error,
+    execution::Execution,
+    memory::later,
+    reconcile::{Context, Wait},
+};
 use crate::{crd::Phase, reason::Reason};
 
 /// How late another controller may be before it is missed.
@@ -65,16 +69,16 @@ fn words(execution: &Execution, unheeded: Unheeded) -> String {
 }
 
 /// Does what is due, and comes back for what will be.
-pub(super) async fn attend(execution: &Execution, cx: &Context) -> Result<Action, Error> {
+pub(super) async fn attend(execution: &Execution, cx: &Context) -> Result<Wait, Error> {
     let now = Timestamp::now();
     let cancel = execution.spec.as_ref().is_ok_and(|spec| spec.cancel);
     let noticed = if cancel { cx.memory.missing_since(execution.uid(), now) } else { now };
-    let Some((due, care)) = care(execution, noticed) else { return Ok(Action::await_change()) };
+    let Some((due, care)) = care(execution, noticed) else { return Ok(None) };
     let due = cx.memory.retry_planned(execution.uid(), execution.version(), now).unwrap_or(due);
     if let Ok(wait) = Duration::try_from(due.duration_since(now))
         && !wait.is_zero()
     {
-        return Ok(Action::requeue(wait));
+        return Ok(Some(wait));
     }
     match care {
         Care::Expire => match cx.api.delete_execution(execution).await {
@@ -86,10 +90,10 @@ pub(super) async fn attend(execution: &Execution, cx: &Context) -> Result<Action
         Care::Tell(unheeded) => {
             cx.events.remark(execution, Reason::RunnerNotFound, &words(execution, unheeded), now);
             cx.memory.retry_at(execution.uid(), execution.version(), later(now, REMINDER));
-            return Ok(Action::requeue(REMINDER));
+            return Ok(Some(REMINDER));
         }
     }
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use super::{
     memory::{Memory, later},
     metrics::{Metrics, ResultLabel},
     others, status,
+    timers::Timers,
     triggers::ChildStores,
 };
 use crate::runners::Registry;
@@ -47,6 +48,8 @@ pub struct Context {
     pub children: ChildStores,
     /// What is remembered between passes.
     pub memory: Arc<Memory>,
+    /// When executions get their next pass though nothing changes.
+    pub timers: Arc<Timers>,
     /// Who goes first.
     pub courtesy: Courtesy,
     /// Where events go.
@@ -61,7 +64,11 @@ pub struct Context {
     pub stop: CancellationToken,
 }
 
-/// One pass over an execution; the next step follows when something changes or the returned time has passed.
+/// How long to wait for a change before the next pass; without a time, for as long as it takes.
+pub(super) type Wait = Option<Duration>;
+
+/// One pass over an execution. The next one comes when something changes, or by [`Timers`]: kube's own queue is never
+/// asked for one.
 pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Action, Error> {
     let runner = execution.spec.as_ref().map_or("", |spec| spec.runner.as_str());
     // Not `name`: in JSON that is the span's own.
@@ -75,7 +82,7 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
     let started = std::time::Instant::now();
     cx.metrics.active.inc();
     // A panic that left this function would end the controller for everybody.
-    let result = AssertUnwindSafe(pass(execution, &cx))
+    let result = AssertUnwindSafe(pass(Arc::clone(&execution), &cx))
         .catch_unwind()
         .instrument(span)
         .await
@@ -84,7 +91,8 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
     cx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
     let label = result.as_ref().map_or_else(Error::label, |_| "success");
     cx.metrics.reconciles.get_or_create(&ResultLabel { result: label }).inc();
-    result
+    cx.timers.set(&execution, result?);
+    Ok(Action::await_change())
 }
 
 /// When to try again after an error.
@@ -94,7 +102,8 @@ pub fn error_policy(execution: Arc<Execution>, error: &Error, cx: Arc<Context>) 
     let (failures, delay) = cx.memory.failed(execution.uid(), jitter);
     let delay = error.retry_in(delay, jitter);
     tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
-    Action::requeue(delay)
+    cx.timers.set(&execution, Some(delay));
+    Action::await_change()
 }
 
 /// A number within 0 and 1 that spreads retries.
@@ -102,31 +111,31 @@ pub(super) fn jitter() -> f64 {
     f64::from(Timestamp::now().subsec_nanosecond().unsigned_abs() % 1000) / 1000.0
 }
 
-async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Action, Error> {
+async fn pass(execution: Arc<Execution>, cx: &Context) -> Result<Wait, Error> {
     if execution.is_managed_elsewhere() {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     match whose(&execution, cx) {
         Whose::Ours => {}
         Whose::Anothers => return others::attend(&execution, cx).await,
-        Whose::Ignored => return Ok(Action::await_change()),
+        Whose::Ignored => return Ok(None),
     }
     let mut pass = Pass::new(cx.memory.latest(execution), cx);
     let mut seen = match pass.glimpse(Timestamp::now()) {
         Glimpsed::Seen(seen) => seen,
-        Glimpsed::NotYet(wait) => return Ok(Action::requeue(wait)),
+        Glimpsed::NotYet(wait) => return Ok(Some(wait)),
     };
     for _ in 0..MAX_STEPS {
         if cx.stop.is_cancelled() {
-            return Ok(Action::requeue(SOON));
+            return Ok(Some(SOON));
         }
         let step = decide(&pass.state(), &seen, Timestamp::now());
         match pass.take(step, seen).await? {
             Next::Again(now_seen) => seen = now_seen,
-            Next::Rest(action) => return Ok(action),
+            Next::Rest(wait) => return Ok(wait),
         }
     }
-    Ok(Action::requeue(SOON))
+    Ok(Some(SOON))
 }
 
 /// For whom it is to act.
@@ -153,7 +162,7 @@ pub(super) enum Next {
     /// Decide again, on this.
     Again(Seen),
     /// Nothing more for now.
-    Rest(Action),
+    Rest(Wait),
 }
 
 enum Glimpsed {

@@ -134,6 +134,20 @@ pub(super) const BUGS: &[Bug] = &[
         checks: &[ControlPlane("the_timeout_runs_on_while_no_controller_does")],
     },
     Bug {
+        name: "no pass comes when only time has passed",
+        file: "src/controller/mod.rs",
+        find: "        .reconcile_on(timers.due())\n",
+        replace: "",
+        checks: &[ControlPlane("a_job_that_takes_too_long_is_stopped_at_its_deadline")],
+    },
+    Bug {
+        name: "a time that a pass asked for outlives the next pass",
+        file: "src/controller/timers.rs",
+        find: "        waiting.clear(execution.uid());\n",
+        replace: "",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
         name: "watches are never begun anew",
         file: TRIGGERS,
         find: ".take_until(tokio::time::sleep(resync))",

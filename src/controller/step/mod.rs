@@ -12,9 +12,8 @@ mod tests;
 mod write;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 
-use self::write::Written;
+use self::{rest::wait_until, write::Written};
 use super::{
     admit::Plan,
     child::{release_patch, stop_patch},
@@ -50,7 +49,7 @@ impl Pass<'_> {
             | Step::RestoreHeldBack(_) => {
                 let Ok(plan) = self.plan.clone() else {
                     // Started by a controller that served this runner, which this one does not.
-                    return Ok(Next::Rest(Action::await_change()));
+                    return Ok(Next::Rest(None));
                 };
                 // These are done anew in each pass until what they showed is recorded.
                 let lasting = !matches!(step, Step::Create | Step::DryRun | Step::Look);
@@ -119,7 +118,7 @@ impl Pass<'_> {
             // After a conflict the decision is made anew on the execution as it is now: if another child is
             // recorded there, ours is discarded.
             Written::Done | Written::Conflict => Ok(self.again()),
-            Written::Gone => Ok(Next::Rest(Action::await_change())),
+            Written::Gone => Ok(Next::Rest(None)),
         }
     }
 
@@ -142,7 +141,7 @@ impl Pass<'_> {
         let new = status::halting(&self.execution, halt, why, Timestamp::now());
         match self.write(new).await? {
             Written::Done | Written::Conflict => Ok(self.again()),
-            Written::Gone => Ok(Next::Rest(Action::await_change())),
+            Written::Gone => Ok(Next::Rest(None)),
         }
     }
 
@@ -150,7 +149,7 @@ impl Pass<'_> {
         let _leave = match &ending {
             Ending::Refused(refusal) => match self.leave_to_refuse(refusal) {
                 Leave::Now(leave) => leave,
-                Leave::Later(wait) => return Ok(Next::Rest(Action::requeue(wait))),
+                Leave::Later(wait) => return Ok(Next::Rest(Some(wait))),
             },
             Ending::Observed(_)
             | Ending::Glimpsed { .. }
@@ -170,7 +169,7 @@ impl Pass<'_> {
                 Ok(self.again())
             }
             Written::Conflict => Ok(Next::Again(Seen::Unknown)),
-            Written::Gone => Ok(Next::Rest(Action::await_change())),
+            Written::Gone => Ok(Next::Rest(None)),
         }
     }
 
@@ -179,21 +178,20 @@ impl Pass<'_> {
         match self.write(new).await? {
             Written::Done => {}
             Written::Conflict => return Ok(Next::Again(Seen::Unknown)),
-            Written::Gone => return Ok(Next::Rest(Action::await_change())),
+            Written::Gone => return Ok(Next::Rest(None)),
         }
         Ok(match report {
-            Report::Suspended => Next::Rest(Action::await_change()),
-            Report::NameInUse => Next::Rest(self.retry(None)),
-            Report::Refused(Refusal { reason: Reason::RunnerNotFound, .. }) => {
-                Next::Rest(Action::await_change())
+            Report::Suspended | Report::Refused(Refusal { reason: Reason::RunnerNotFound, .. }) => {
+                Next::Rest(None)
             }
+            Report::NameInUse => Next::Rest(Some(self.retry(None))),
             Report::Refused(Refusal { patience, .. }) => {
                 if matches!(patience, Patience::Until(_)) {
                     self.cx.memory.refused(self.execution.uid(), Timestamp::now());
                 }
-                Next::Rest(self.retry(Some(patience)))
+                Next::Rest(Some(self.retry(Some(patience))))
             }
-            Report::Observed => Next::Rest(Self::rest_action(self.execution.expires())),
+            Report::Observed => Next::Rest(self.execution.expires().map(wait_until)),
             Report::Progress(_) => {
                 let grace_ends = match &seen {
                     Seen::Child(child) => child.grace_ends,
@@ -214,12 +212,11 @@ impl Pass<'_> {
         match self.cx.api.delete_execution(&self.execution).await {
             Ok(()) => {
                 tracing::info!("deleted: its ttlSecondsAfterFinished has passed");
-                Ok(Next::Rest(Action::await_change()))
+                Ok(Next::Rest(None))
             }
-            Err(error) if error.code() == Some(409) => Ok(self
-                .refresh()
-                .await?
-                .map_or(Next::Rest(Action::await_change()), |()| Next::Again(Seen::Unknown))),
+            Err(error) if error.code() == Some(409) => {
+                Ok(self.refresh().await?.map_or(Next::Rest(None), |()| Next::Again(Seen::Unknown)))
+            }
             Err(source) => Err(Error::Call { doing: "delete the expired execution", source }),
         }
     }

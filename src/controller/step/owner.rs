@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use super::identity;
@@ -66,10 +65,9 @@ impl Pass<'_> {
                 self.update(|execution| execution.metadata.owner_references = Some(owners), &meta);
                 Ok(Next::Again(Seen::Unknown))
             }
-            Err(error) if error.code() == Some(409) => Ok(self
-                .refresh()
-                .await?
-                .map_or(Next::Rest(Action::await_change()), |()| Next::Again(Seen::Unknown))),
+            Err(error) if error.code() == Some(409) => {
+                Ok(self.refresh().await?.map_or(Next::Rest(None), |()| Next::Again(Seen::Unknown)))
+            }
             Err(CallError::Status(status)) if matches!(status.code, 400 | 403 | 422) => {
                 Ok(Next::Again(Seen::Refused(Refusal {
                     reason: Reason::InvalidSpec,

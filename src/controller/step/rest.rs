@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 
 use crate::controller::{
     decide::{Patience, Seen},
@@ -29,17 +28,10 @@ impl Pass<'_> {
             memory.look_due(uid, entry.glance, Timestamp::now());
         }
         let look = runs.then(|| memory.next_look(uid)).flatten();
-        Next::Rest(Self::rest_action(until.into_iter().chain(look).min()))
+        Next::Rest(until.into_iter().chain(look).min().map(wait_until))
     }
 
-    pub(super) fn rest_action(until: Option<Timestamp>) -> Action {
-        until.map_or_else(Action::await_change, |until| {
-            let wait = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
-            Action::requeue(wait.max(Duration::from_millis(10)))
-        })
-    }
-
-    pub(super) fn retry(&self, patience: Option<Patience>) -> Action {
+    pub(super) fn retry(&self, patience: Option<Patience>) -> Duration {
         let (_, delay) = self.cx.memory.failed(self.execution.uid(), jitter());
         let left = match patience {
             Some(Patience::Until(end)) => {
@@ -53,10 +45,17 @@ impl Pass<'_> {
             self.execution.version(),
             later(Timestamp::now(), wait),
         );
-        Action::requeue(wait)
+        wait
     }
 
     pub(super) fn patience_ends(&self) -> Timestamp {
         self.cx.memory.patience_ends(self.execution.uid(), Timestamp::now())
     }
+}
+
+/// How long it is until then; never so short that passes follow each other without a rest.
+pub(super) fn wait_until(time: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(Timestamp::now()))
+        .unwrap_or(Duration::ZERO)
+        .max(Duration::from_millis(10))
 }
