@@ -51,16 +51,19 @@ impl Places {
         let place = self.of(&case.expected);
         let query = if case.input.lenient { LENIENT } else { STRICT };
         let sent = schema::create(&place.env, &case.input.body(name), query).await;
-        let answer = match (sent, case.expected) {
+        let found = match (sent, case.expected) {
             (Err(error), Expected::Refused(words)) => {
                 return refused(place, &case.input, name, &error, words).await;
             }
             (Ok(_), Expected::Refused(_)) => bail!("it was taken"),
+            // The client tries again what the API server was too slow to answer, though it may have stored it.
+            (Err(kube::Error::Api(status)), _) if status.is_already_exists() => {
+                case.input.name.as_deref().unwrap_or(name).to_owned()
+            }
             (Err(error), _) => return Err(error).context("it was refused"),
-            (Ok(answer), _) => answer,
+            // A generated name is known only now.
+            (Ok(answer), _) => name_in(&answer).context("the answer holds no name")?,
         };
-        // A generated name is known only now.
-        let found = name_in(&answer).context("the answer holds no name")?;
         place.meets(&found, case.expected).await
     }
 
