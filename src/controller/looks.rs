@@ -2,7 +2,8 @@
 //!
 //! The watch of a child shows its metadata only; what it waits for and how far it is takes a read of the child, and of
 //! its pods and events. The longer nothing comes of it, the rarer these are, and together they never are more than
-//! [`PER_SECOND`]: thousands of Jobs that wait for a node would otherwise keep the API server from finding them one.
+//! [`PER_SECOND`], nor more than [`AT_ONCE`] under way: thousands of Jobs that wait for their pods would otherwise keep
+//! the API server from getting them any, and the more the slower it is.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,12 +11,17 @@ use std::{
 };
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::memory::later;
 use crate::runners::Glance;
 
 /// Of all executions together; each look is up to three requests.
 const PER_SECOND: u32 = 20;
+/// So many looks are under way at most.
+const AT_ONCE: usize = 4;
+/// When there is no room for a look.
+const NO_ROOM: Duration = Duration::from_secs(5);
 /// The first look at a child that stands still.
 const FIRST_IN_DOUBT: Duration = Duration::from_secs(2);
 const LAST_IN_DOUBT: Duration = Duration::from_mins(1);
@@ -26,9 +32,16 @@ const FIRST: Duration = Duration::from_secs(30);
 const LAST: Duration = Duration::from_hours(1);
 
 /// Whose turn it is, among all executions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Turns {
     free: Mutex<Timestamp>,
+    room: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { free: Mutex::default(), room: Semaphore::new(AT_ONCE) }
+    }
 }
 
 impl Turns {
@@ -38,6 +51,11 @@ impl Turns {
         let turn = now.max(*free);
         *free = later(turn, Duration::from_secs(1) / PER_SECOND);
         turn
+    }
+
+    /// Room for one look, while it is held.
+    pub fn room(&self) -> Option<SemaphorePermit<'_>> {
+        self.room.try_acquire().ok()
     }
 }
 
@@ -82,6 +100,12 @@ impl Looks {
         self.next.map_or(latest, |next| next.min(latest))
     }
 
+    /// There was no room for the look that was due.
+    pub fn put_off(&mut self, now: Timestamp) {
+        self.has_turn = false;
+        self.next = Some(later(now, NO_ROOM));
+    }
+
     /// A look was taken; plans the next.
     pub fn taken(&mut self, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
         self.has_turn = false;
@@ -109,7 +133,7 @@ impl Looks {
 mod tests {
     use k8s_openapi::jiff::Timestamp;
 
-    use super::{Looks, PER_SECOND, Turns, Waiting};
+    use super::{AT_ONCE, Looks, NO_ROOM, PER_SECOND, Turns, Waiting};
     use crate::runners::Glance;
 
     fn at(second: i64) -> Timestamp {
@@ -128,6 +152,20 @@ mod tests {
                 is_due
             })
             .collect()
+    }
+
+    #[test]
+    fn a_look_without_room_is_put_off_and_takes_another_turn() {
+        let (mut looks, turns) = (Looks::default(), Turns::default());
+        let held: Vec<_> = (0..AT_ONCE).map(|_| turns.room().unwrap()).collect();
+        assert!(turns.room().is_none());
+        let due = |looks: &mut Looks, second| looks.is_due(Glance::Doubtful, &turns, at(second));
+        assert!(!due(&mut looks, 0) && due(&mut looks, 2));
+        looks.put_off(at(2));
+        let again = 2 + NO_ROOM.as_secs().cast_signed();
+        assert!(!due(&mut looks, again - 1) && due(&mut looks, again));
+        drop(held);
+        assert!(turns.room().is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use tokio::sync::SemaphorePermit;
 
 use super::{
     child::Entry,
@@ -235,6 +236,15 @@ impl Memory {
     /// Whether it is time for a closer look at a child.
     pub fn look_due(&self, uid: &str, glance: Glance, now: Timestamp) -> bool {
         self.with(uid, |r| r.looks.is_due(glance, &self.turns, now))
+    }
+
+    /// Room for the closer look that is due, while it is held; without any, the look is put off.
+    pub fn room_for_look(&self, uid: &str, now: Timestamp) -> Option<SemaphorePermit<'_>> {
+        let room = self.turns.room();
+        if room.is_none() {
+            self.with(uid, |r| r.looks.put_off(now));
+        }
+        room
     }
 
     /// A closer look was taken.

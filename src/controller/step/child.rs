@@ -125,6 +125,16 @@ impl Pass<'_> {
 
     /// Reads the child in full, and what explains it.
     pub(super) async fn look(&mut self, plan: &Plan) -> Result<Next, Error> {
+        // What has ended, or is not to be seen, is read at once: its outcome depends on it.
+        let goes_on = self.entry.as_ref().is_some_and(|entry| !matches!(entry.glance, Glance::Ended { .. }));
+        let _room = if goes_on {
+            let Some(room) = self.cx.memory.room_for_look(self.execution.uid(), Timestamp::now()) else {
+                return Ok(self.rest(self.execution.status.deadline.as_ref().map(|deadline| deadline.0)));
+            };
+            Some(room)
+        } else {
+            None
+        };
         let doing = "read the child";
         let call = |source| Error::Call { doing, source };
         let kind = plan.runner.child();
