@@ -189,6 +189,11 @@ impl Execution {
         self.status.resources.first().filter(|r| !r.uid.is_empty())
     }
 
+    /// When its child is to be stopped, once it has begun.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.status.deadline.as_ref().map(|deadline| deadline.0)
+    }
+
     /// When it is to be deleted, once it has finished.
     pub fn expires(&self) -> Option<Timestamp> {
         let ttl = self.spec.as_ref().ok()?.ttl_seconds_after_finished?;

@@ -52,8 +52,7 @@ fn care(execution: &Execution, noticed: Timestamp) -> Option<(Timestamp, Care)> 
     if execution.spec.as_ref().is_ok_and(|spec| spec.cancel) {
         return Some((later(noticed, PATIENCE), Care::Tell(Unheeded::Cancel)));
     }
-    let deadline = execution.status.deadline.as_ref()?.0;
-    Some((later(deadline, PATIENCE), Care::Tell(Unheeded::Deadline)))
+    Some((later(execution.deadline()?, PATIENCE), Care::Tell(Unheeded::Deadline)))
 }
 
 /// What the event says.

@@ -261,7 +261,7 @@ fn stage(execution: &Execution) -> Stage {
         None => Stage::New,
         Some(child) => Stage::Started {
             child,
-            deadline: execution.status.deadline.as_ref().map(|d| d.0),
+            deadline: execution.deadline(),
             halt: status::recorded_halt(&execution.status),
         },
     }

@@ -129,7 +129,7 @@ impl Pass<'_> {
         let goes_on = self.entry.as_ref().is_some_and(|entry| !matches!(entry.glance, Glance::Ended { .. }));
         let _room = if goes_on {
             let Some(room) = self.cx.memory.room_for_look(self.execution.uid(), Timestamp::now()) else {
-                return Ok(self.rest(self.execution.status.deadline.as_ref().map(|deadline| deadline.0)));
+                return Ok(self.rest(self.execution.deadline()));
             };
             Some(room)
         } else {

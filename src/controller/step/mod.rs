@@ -202,8 +202,7 @@ impl Pass<'_> {
                     | Seen::Foreign
                     | Seen::Leaving => None,
                 };
-                let deadline = self.execution.status.deadline.as_ref().map(|d| d.0);
-                self.rest(grace_ends.into_iter().chain(deadline).min())
+                self.rest(grace_ends.into_iter().chain(self.execution.deadline()).min())
             }
         })
     }
