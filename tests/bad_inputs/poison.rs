@@ -14,6 +14,8 @@ use anyhow::{Context, Result, ensure};
 use devcluster::{Cluster, Server};
 use futures::{AsyncBufReadExt, StreamExt, future::try_join_all};
 use http::Request;
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
 use serde_json::json;
 
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     process::{self, Controller},
     row::{Input, args_from, endless, field, job, raw_args, workflow},
     schema::{self, LENIENT},
+    trial::RELEASED,
 };
 
 /// A good one is created this often. Twenty of them go by between two poison objects: longer than the API server takes
@@ -125,15 +128,10 @@ impl Turn {
     /// How long each good one took.
     async fn measure(&self, counts: Counts) -> Result<Vec<Delay>> {
         let env = &self.served;
-        let executions =
-            format!("/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions", env.namespace);
-        let jobs = format!("/apis/batch/v1/namespaces/{}/jobs", env.namespace);
-        let shown = FirstSeen::watch(env, format!("{executions}?watch=true")).await?;
-        let released = FirstSeen::watch(
-            env,
-            format!("{jobs}?watch=true&labelSelector=core.projectvoltron.dev/released"),
-        )
-        .await?;
+        let shown = FirstSeen::watch(env, format!("{}?watch=true", env.executions().resource_url())).await?;
+        let jobs: Api<Job> = Api::namespaced(env.client.clone(), &env.namespace);
+        let released = format!("{}?watch=true&labelSelector={RELEASED}", jobs.resource_url());
+        let released = FirstSeen::watch(env, released).await?;
         let mut controller = Controller::start(env.cluster, Some(&env.namespace)).await?;
         let server = env.cluster.pid(Server::ApiServer).context("no API server")?;
         process::at_rest(server).await?;

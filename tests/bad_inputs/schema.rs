@@ -31,13 +31,10 @@ pub(crate) const LENIENT: &str = "fieldValidation=Ignore";
 
 /// Creates an execution from a text.
 pub(crate) async fn create(env: &Env, body: &str, query: &str) -> Result<String, kube::Error> {
-    let request = Request::post(format!(
-        "/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions?{query}",
-        env.namespace
-    ))
-    .header("content-type", "application/json")
-    .body(body.as_bytes().to_vec())
-    .map_err(kube::Error::HttpError)?;
+    let request = Request::post(format!("{}?{query}", env.executions().resource_url()))
+        .header("content-type", "application/json")
+        .body(body.as_bytes().to_vec())
+        .map_err(kube::Error::HttpError)?;
     env.client.request_text(request).await
 }
 

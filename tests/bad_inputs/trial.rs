@@ -17,7 +17,8 @@ use crate::{
     watched::Watched,
 };
 
-const RELEASED: &str = "core.projectvoltron.dev/released";
+/// The label that a released child has.
+pub(crate) const RELEASED: &str = "core.projectvoltron.dev/released";
 
 /// A namespace and what is told of its executions.
 pub(crate) struct Place {
@@ -134,6 +135,7 @@ impl Place {
         let kind = kind_of(&child);
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.env.client.clone(), &self.env.namespace, &kind);
+        let children = api.resource_url().to_owned();
         let released = |object: Option<&DynamicObject>| {
             object
                 .and_then(|o| o.metadata.labels.as_ref())
@@ -142,14 +144,10 @@ impl Place {
         tokio::time::timeout(Duration::from_mins(1), await_condition(api, &child.name, released))
             .await
             .context("it is never released")??;
-        let plural = format!("/apis/{}/namespaces/{}/{}", kind.api_version, self.env.namespace, kind.plural);
-        let execution = format!(
-            "/apis/core.projectvoltron.dev/v1alpha1/namespaces/{}/runnerexecutions/{name}",
-            self.env.namespace
-        );
+        let execution = format!("{}/{name}", self.env.executions().resource_url());
         Ok((
             read(&self.env.client, &execution).await?,
-            read(&self.env.client, &format!("{plural}/{}", child.name)).await?,
+            read(&self.env.client, &format!("{children}/{}", child.name)).await?,
         ))
     }
 

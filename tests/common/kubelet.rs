@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::TryStreamExt;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
@@ -14,6 +14,9 @@ use runner_controller::{
     runners::report::{PROGRESS, RESULT, Report},
 };
 use serde_json::{Value, json};
+
+/// One after another they would be the slowest part of a test with hundreds of them.
+const PODS_AT_ONCE: usize = 16;
 
 /// What becomes of pods.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,23 +62,18 @@ pub async fn stand_in_for_kubelet(client: Client, namespace: String, pods: Pods)
     let ended = json!({"exitCode": code, "reason": reason, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"});
     let container = json!({"name": "main", "image": "busybox:1", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": ended}});
     let patch = json!({"status": {"phase": phase, "containerStatuses": [container]}});
+    let end = async |pod: Pod| -> Result<(), watcher::Error> {
+        if pod.status.as_ref().is_none_or(|s| s.phase.as_deref() != Some("Pending")) {
+            return Ok(());
+        }
+        tell(&jobs, &pod, pods.report()).await.map_err(watcher::Error::WatchFailed)?;
+        let patched = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+        patched.map(drop).map_err(watcher::Error::WatchFailed)
+    };
     loop {
         let watch = watcher(api.clone(), watcher::Config::default()).applied_objects();
-        let mut watch = std::pin::pin!(watch);
-        while let Some(Ok(pod)) = watch.next().await {
-            let pending = pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Pending"));
-            if !pending {
-                continue;
-            }
-            let told = tell(&jobs, &pod, pods.report()).await;
-            let status = Patch::Merge(&patch);
-            if told.is_err()
-                || api.patch_status(&pod.name_any(), &PatchParams::default(), &status).await.is_err()
-            {
-                // The next list shows it again.
-                break;
-            }
-        }
+        // Whatever fails, the next list shows it again.
+        let _ = watch.try_for_each_concurrent(PODS_AT_ONCE, &end).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -138,12 +138,14 @@ async fn five_controllers_in_a_storm_run_everything_once() -> Result<()> {
 
 async fn blow(controllers: usize) -> Result<()> {
     let house = Arc::new(House::open("crash").await?);
-    let (executions, lasts, calms) = if full() { (1000, 120, 600) } else { (60, 15, 180) };
+    let (executions, lasts, calms, resync) =
+        if full() { (1000, 120, 600, "20s") } else { (60, 15, 180, "4s") };
     let storm = Storm {
         controllers,
         executions,
         lasts: Duration::from_secs(lasts),
         calms: Duration::from_secs(calms),
+        resync,
         seed: controllers as u64,
     };
     storm::blow(house, &storm).await

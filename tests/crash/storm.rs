@@ -33,6 +33,8 @@ pub(crate) struct Storm {
     pub(crate) executions: usize,
     pub(crate) lasts: Duration,
     pub(crate) calms: Duration,
+    /// How often each controller begins its watches anew; with each time it gets everything again.
+    pub(crate) resync: &'static str,
     pub(crate) seed: u64,
 }
 
@@ -51,7 +53,7 @@ pub(crate) async fn blow(house: Arc<House>, storm: &Storm) -> Result<()> {
     for number in 0..storm.controllers {
         let seed = storm.seed + number as u64;
         let plan = Plan { random: Some(Random::new(seed, 0.25, 10)), ..Plan::none() };
-        processes.push(Process::start(&house, &namespace, plan, "4s").await?);
+        processes.push(Process::start(&house, &namespace, plan, storm.resync).await?);
     }
     let (created, kills) =
         tokio::join!(create(&house, &namespace, storm.executions), rage(&mut processes, storm));
