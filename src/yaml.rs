@@ -151,6 +151,9 @@ mod tests {
 
     use super::{Unreadable, read};
 
+    /// Without the bounds it takes minutes, or all memory; with them a fraction of a second, on an idle machine.
+    const BOUNDED: Duration = Duration::from_secs(20);
+
     /// Ten levels of ten aliases each: 10 billion values.
     fn laughs() -> String {
         let level = |i: usize| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
@@ -176,7 +179,7 @@ mod tests {
     fn what_becomes_too_much_is_refused_at_once(#[case] text: String) {
         let began = Instant::now();
         assert_eq!(read(&text), Err(Unreadable::Excess));
-        assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+        assert!(began.elapsed() < BOUNDED, "it took {:?}", began.elapsed());
     }
 
     #[rstest]
@@ -196,7 +199,7 @@ mod tests {
     fn what_is_no_document_is_refused_at_once(#[case] text: String) {
         let began = Instant::now();
         assert!(read(&text).is_err());
-        assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+        assert!(began.elapsed() < BOUNDED, "it took {:?}", began.elapsed());
     }
 
     #[test]
