@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, for real: a cluster, the controller in it, a Workflow and a Job, and what became of them.
+# The main job, for real: a cluster, the controller in it, a run of every runner, and what became of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ finish() {
 }
 trap finish EXIT
 
-say "A real Kubernetes with Argo, built from source (about 15 min the first time, then about 20 s)"
+say "A real Kubernetes with Argo, built from source (about 20 min the first time, then about 20 s)"
 "$DEVCLUSTER" build --level pods >/dev/null
 "$DEVCLUSTER" up --dir "$CLUSTER" --level pods --image "$IMAGE=$BINARY,$("$DEVCLUSTER" path helm),$("$DEVCLUSTER" path tofu)"
 export KUBECONFIG="$PWD/$CLUSTER/kubeconfig"

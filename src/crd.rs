@@ -37,7 +37,7 @@ pub mod conditions {
     pub const FINISHED: &str = "Finished";
     /// kstatus: True while under way.
     pub const RECONCILING: &str = "Reconciling";
-    /// kstatus: True when failed for good.
+    /// kstatus: True when failed or cancelled.
     pub const STALLED: &str = "Stalled";
 }
 
@@ -141,8 +141,9 @@ pub struct Context {
     )]
     pub name: Option<String>,
 
-    /// True only checks: the arguments, and whether the API server would take what they render to. Nothing is
-    /// created; what the server would store is shown in `status.dryRun.rendered`.
+    /// True only checks: the arguments, and whether the API server would take what they render to; nothing is created.
+    /// `helm` and `terraform`, which alone know what they would do, work out a plan in a pod, and nothing of it is
+    /// left. What would be stored, or the plan, is shown in `status.dryRun.rendered`.
     #[serde(default)]
     pub dry_run: bool,
 
@@ -172,8 +173,8 @@ pub struct Platform {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
 
-    /// The ServiceAccount of that namespace as which everything is created and run. It needs the right to create
-    /// and patch what the runner makes; the controller lends it none.
+    /// The ServiceAccount of that namespace as which everything is created and run. It needs the right to create,
+    /// patch and delete what the runner makes; the controller lends it none.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -299,7 +300,8 @@ pub struct OutputRef {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRunResult {
-    /// What the API server would have stored. Left out where it would show arguments from a Secret, or is too large.
+    /// What the API server would have stored, or for `helm` and `terraform` the plan. Left out where it would show
+    /// arguments from a Secret, or is too large.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub rendered: Option<Value>,

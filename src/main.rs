@@ -46,7 +46,8 @@ enum Command {
 struct Run {
     #[command(flatten)]
     settings: manager::Settings,
-    /// A YAML file with a pod spec: defaults for every pod that a runner makes.
+    /// A YAML file with a pod spec: defaults for the pods of job, helm, http and terraform; those of Workflows are Argo's
+    /// to set (workflowDefaults).
     #[arg(long, env = "RUNNER_POD_DEFAULTS")]
     pod_defaults: Option<PathBuf>,
     /// The image with this program that helm, http and terraform pods run, as their nodes know it; without it they are not served.

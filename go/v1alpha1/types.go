@@ -52,8 +52,9 @@ type SecretKeyRef struct {
 
 // Where and as whom it runs, under which name, and for how long.
 type Context struct {
-	// True only checks: the arguments, and whether the API server would take what they render to. Nothing is
-	// created; what the server would store is shown in `status.dryRun.rendered`.
+	// True only checks: the arguments, and whether the API server would take what they render to; nothing is created.
+	// `helm` and `terraform`, which alone know what they would do, work out a plan in a pod, and nothing of it is
+	// left. What would be stored, or the plan, is shown in `status.dryRun.rendered`.
 	DryRun bool `json:"dryRun,omitempty"`
 	// The name of what the runner creates, such as the Workflow; it must not exist yet. Default: `metadata.name`.
 	Name string `json:"name,omitempty"`
@@ -71,8 +72,8 @@ type Platform struct {
 	// The object that this execution belongs to and is deleted with, such as an Action. It must exist, in the
 	// same namespace or cluster-scoped, and the ServiceAccount must be allowed to get it.
 	OwnerRef *OwnerRef `json:"ownerRef,omitempty"`
-	// The ServiceAccount of that namespace as which everything is created and run. It needs the right to create
-	// and patch what the runner makes; the controller lends it none.
+	// The ServiceAccount of that namespace as which everything is created and run. It needs the right to create,
+	// patch and delete what the runner makes; the controller lends it none.
 	ServiceAccountName string `json:"serviceAccountName"`
 }
 
@@ -126,7 +127,8 @@ type RunnerExecutionStatus struct {
 
 // The result of a dry run.
 type DryRun struct {
-	// What the API server would have stored. Left out where it would show arguments from a Secret, or is too large.
+	// What the API server would have stored, or for `helm` and `terraform` the plan. Left out where it would show
+	// arguments from a Secret, or is too large.
 	Rendered json.RawMessage `json:"rendered,omitempty"`
 }
 

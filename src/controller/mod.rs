@@ -5,8 +5,9 @@
 //! | what happens next, and why | `decide` |
 //! | how a pass goes | `reconcile` |
 //! | how a step is carried out | `step` |
+//! | whether it can be run at all | `admit` |
 //! | where a status field is set | `status` |
-//! | why something is tried again | `error`, `memory` |
+//! | why something is tried again, and when | `error`, `memory`, `step/rest` |
 //! | who goes first | `courtesy` |
 //! | when a child is read in full | `looks` |
 //! | what wakes a pass | `triggers`, `timers` |

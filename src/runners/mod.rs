@@ -316,8 +316,8 @@ impl Registry {
 /// What an operator sets for the built-in runners.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// A pod spec whose fields are defaults for every pod that a runner makes: node selectors, tolerations,
-    /// host networking. What the user wrote wins. An object, or null for none.
+    /// A pod spec whose fields are defaults for every pod but those of Workflows, which are Argo's to set: node
+    /// selectors, tolerations, host networking. What the user wrote wins. An object, or null for none.
     pub pod_defaults: Value,
     /// The image with this program, for the runners that work in a pod of their own ([`helm`], [`http`],
     /// [`terraform`]); without it they are not served.
