@@ -18,7 +18,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::reason::Reason;
+use crate::reason::{self, Reason};
 
 /// The API group.
 pub const GROUP: &str = "core.projectvoltron.dev";
@@ -244,7 +244,7 @@ pub struct RunnerExecutionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// Why it is there: one word of a closed list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "reason::known")]
     #[schemars(with = "Option<String>", length(max = 64))]
     pub reason: Option<Reason>,
     /// What happened and what to do next.

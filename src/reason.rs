@@ -1,7 +1,7 @@
 //! The closed list of reasons: one CamelCase word, the same in `.status.reason`, in conditions, in events
 //! and in metrics. Pure data, no I/O.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Declares the enum together with its word, so that neither can be forgotten.
 macro_rules! reasons {
@@ -122,6 +122,12 @@ impl Reason {
                 | Self::Cancelled
         )
     }
+}
+
+/// Reads a word of another version's list as none: that the rest of a status is not understood would be worse.
+pub(crate) fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Reason>, D::Error> {
+    let word: Option<String> = Option::deserialize(deserializer)?;
+    Ok(word.and_then(|word| Reason::ALL.iter().find(|reason| reason.as_str() == word).copied()))
 }
 
 impl std::fmt::Display for Reason {

@@ -115,6 +115,19 @@ pub fn resource(kind: &ApiResource) -> String {
     format!("{}{dot}{}", kind.plural, kind.group)
 }
 
+/// Whether a refusal's words may repeat what was sent, as those of validation and of admission policies do; those of
+/// RBAC and of quotas tell only who, what and how many.
+pub fn may_repeat_values(error: &CallError) -> bool {
+    match error {
+        CallError::Status(status) if status.code == 403 => {
+            let told = &status.message;
+            !told.contains("is forbidden: User \"") && !told.contains("exceeded quota")
+        }
+        CallError::Status(status) => status.code != 404,
+        CallError::Timeout | CallError::Transport(_) => false,
+    }
+}
+
 /// What a refusal says without repeating anything that was sent: for arguments that come from a Secret.
 pub fn without_values(error: &CallError) -> String {
     let fields: Vec<&str> = match error {
@@ -139,7 +152,7 @@ mod tests {
     use kube::core::{ApiResource, Status};
     use rstest::rstest;
 
-    use super::{Attempt, CallError, Error, refusal};
+    use super::{Attempt, CallError, Error, may_repeat_values, refusal};
     use crate::controller::decide::Patience;
 
     fn answered(code: u16) -> CallError {
@@ -186,6 +199,20 @@ mod tests {
             patience_ends: Timestamp::MAX,
         };
         assert_eq!(refusal(&said(code, message), attempt).map(|refusal| refusal.patience), patience);
+    }
+
+    #[rstest]
+    #[case::no_right(403, r#"jobs.batch is forbidden: User "u" cannot create resource "jobs""#, false)]
+    #[case::no_room(403, "exceeded quota: q", false)]
+    #[case::a_policy(403, "admission webhook denied the request: image hunter2 is not allowed", true)]
+    #[case::invalid(422, r#"Invalid value: "hunter2""#, true)]
+    #[case::a_webhook_that_fails(500, "failed calling webhook: hunter2", true)]
+    fn words_that_may_repeat_what_was_sent_are_known(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] may_repeat: bool,
+    ) {
+        assert_eq!(may_repeat_values(&said(code, message)), may_repeat);
     }
 
     #[test]

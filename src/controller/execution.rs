@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{conditions::Conditions, shape::Shape};
 use crate::{
@@ -34,7 +34,9 @@ pub struct Execution {
     pub metadata: ObjectMeta,
     /// Its spec, or what is wrong with it.
     pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
-    /// Its status without the conditions; empty where it is unreadable.
+    /// Of a spec with something wrong, whose it is and when it may go.
+    rudiments: Option<Box<Rudiments>>,
+    /// Its status without the conditions and without what is unreadable.
     pub status: RunnerExecutionStatus,
     /// What is kept of its conditions.
     pub conditions: Conditions,
@@ -51,6 +53,15 @@ struct Wire {
     spec: Option<Box<RawValue>>,
     #[serde(default)]
     status: Option<Box<RawValue>>,
+}
+
+/// What counts even of a spec that is not understood as a whole.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Rudiments {
+    runner: String,
+    managed_by: Option<String>,
+    ttl_seconds_after_finished: Option<i32>,
 }
 
 /// The part of an object's metadata that is used here; labels and annotations are skipped unless asked for.
@@ -71,13 +82,14 @@ pub(super) struct SlimMeta<Marks = IgnoredAny> {
 
 impl From<Wire> for Execution {
     fn from(wire: Wire) -> Self {
-        let mut status: RunnerExecutionStatus =
-            wire.status.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let mut status = wire.status.map(|raw| read_status(raw.get())).unwrap_or_default();
         let text = wire.spec.as_deref().map_or("", RawValue::get);
         let shape = Shape::of(text);
+        let spec = read_spec(text, &shape);
         let mut execution = Self {
             metadata: wire.metadata.into(),
-            spec: read_spec(text, &shape),
+            rudiments: spec.is_err().then(|| serde_json::from_str(text).unwrap_or_default()),
+            spec,
             conditions: Conditions::of(&std::mem::take(&mut status.conditions)),
             status,
             bulk: text.len() + shape.values * BULK_OF_A_VALUE,
@@ -106,6 +118,19 @@ impl<Marks> From<SlimMeta<Marks>> for ObjectMeta {
             ..Self::default()
         }
     }
+}
+
+/// The status that a text holds, without the fields that are not understood: another version of this controller may have
+/// written them, and what the others tell must not get lost, least of all that something was started.
+fn read_status(text: &str) -> RunnerExecutionStatus {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let mut fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let is_understood = |field: &str, value: &Value| {
+            RunnerExecutionStatus::deserialize(&Value::from_iter([(field, value.clone())])).is_ok()
+        };
+        fields.retain(|field, value| is_understood(field, value));
+        serde_json::from_value(fields.into()).unwrap_or_default()
+    })
 }
 
 /// The spec that a text holds; an empty one stands for none.
@@ -163,9 +188,9 @@ impl Execution {
         self.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
     }
 
-    /// Whether its outcome is recorded.
+    /// Whether its outcome is recorded, be it in a word of another version's.
     pub fn is_finished(&self) -> bool {
-        self.status.phase.is_some_and(Phase::is_final)
+        self.status.phase.map_or_else(|| self.status.completion_time.is_some(), Phase::is_final)
     }
 
     /// Whether a controller has begun with it or accepted it.
@@ -176,7 +201,18 @@ impl Execution {
 
     /// Whether another controller is responsible for it.
     pub fn is_managed_elsewhere(&self) -> bool {
-        self.spec.as_ref().is_ok_and(|s| s.managed_by.as_deref().is_some_and(|by| by != MANAGED_BY))
+        let rudiments = self.rudiments.as_ref().and_then(|it| it.managed_by.as_deref());
+        let managed_by = self.spec.as_ref().map_or(rudiments, |spec| spec.managed_by.as_deref());
+        managed_by.is_some_and(|by| by != MANAGED_BY)
+    }
+
+    /// The name of its runner, or nothing.
+    pub fn runner(&self) -> &str {
+        match (&self.spec, &self.rudiments) {
+            (Ok(spec), _) => &spec.runner,
+            (Err(_), Some(rudiments)) => &rudiments.runner,
+            (Err(_), None) => "",
+        }
     }
 
     /// The name of what the runner creates.
@@ -196,7 +232,8 @@ impl Execution {
 
     /// When it is to be deleted, once it has finished.
     pub fn expires(&self) -> Option<Timestamp> {
-        let ttl = self.spec.as_ref().ok()?.ttl_seconds_after_finished?;
+        let rudiments = self.rudiments.as_ref().and_then(|it| it.ttl_seconds_after_finished);
+        let ttl = self.spec.as_ref().map_or(rudiments, |spec| spec.ttl_seconds_after_finished)?;
         let end = self.status.completion_time.as_ref()?.0;
         end.checked_add(std::time::Duration::from_secs(u64::try_from(ttl).unwrap_or(0))).ok()
     }

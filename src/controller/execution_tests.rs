@@ -2,6 +2,7 @@
 
 use super::{Execution, Shape};
 use crate::controller::courtesy::is_bulky;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::{ObjectList, WatchEvent};
 use proptest::{collection, prelude::*};
 use rstest::rstest;
@@ -131,6 +132,41 @@ proptest! {
 fn what_makes_much_work_for_the_api_server_is_bulky(#[case] args: &str, #[case] bulky: bool) {
     let execution: Execution = serde_json::from_str(&with_args(args)).unwrap();
     assert_eq!(is_bulky(execution.bulk), bulky, "{}", execution.bulk);
+}
+
+#[test]
+fn of_a_status_with_words_of_another_version_the_rest_counts() {
+    let read = |status: Value| {
+        let object = serde_json::json!({"metadata": {"name": "a"}, "spec": {}, "status": status});
+        serde_json::from_str::<Execution>(&object.to_string()).unwrap()
+    };
+    let end = "2026-01-01T00:00:00Z";
+    let child = serde_json::json!([{"apiVersion": "batch/v1", "kind": "Job", "namespace": "n", "name": "a", "uid": "c"}]);
+    for (field, word) in [("reason", "Unheard"), ("phase", "Unheard"), ("progress", ""), ("dryRun", "x")] {
+        let mut status = serde_json::json!({
+            "phase": "Failed", "reason": "TimedOut", "resources": child, "completionTime": end,
+        });
+        status[field] = word.into();
+        let execution = read(status);
+        assert!(execution.is_finished(), "{field}");
+        assert_eq!(execution.recorded_child().map(|child| child.uid.as_str()), Some("c"), "{field}");
+    }
+}
+
+#[test]
+fn whose_a_spec_is_and_when_it_may_go_is_known_though_something_in_it_is_wrong() {
+    let args = nested(200);
+    for wrong in [format!(r#""args":{args}"#), r#""args":[]"#.to_owned(), r#""suspend":"x""#.to_owned()] {
+        let text = format!(
+            r#"{{"metadata":{{"name":"a"}},"spec":{{"runner":"job","managedBy":"somebody","ttlSecondsAfterFinished":60,{wrong},
+                "context":{{"platform":{{"serviceAccountName":"s"}}}}}},
+                "status":{{"phase":"Failed","completionTime":"1970-01-01T00:00:00Z"}}}}"#
+        );
+        let execution: Execution = serde_json::from_str(&text).unwrap();
+        assert!(execution.spec.is_err() && execution.is_managed_elsewhere(), "{wrong}");
+        assert_eq!(execution.runner(), "job");
+        assert_eq!(execution.expires().map(Timestamp::as_second), Some(60));
+    }
 }
 
 #[rstest]

@@ -5,7 +5,7 @@
 //! retries, and bounds how long a refusal is put up with.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -155,6 +155,12 @@ impl Memory {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
+    /// Forgets all executions but these: of some that went while no watch ran, nothing was heard.
+    pub fn keep_only(&self, uids: &HashSet<&str>) {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|uid, _| uids.contains(uid.as_str()));
+    }
+
     /// Counts one more failure in a row and tells when to try again; `jitter` is within 0 and 1.
     pub fn failed(&self, uid: &str, jitter: f64) -> (u32, Duration) {
         self.with(uid, |r| {
@@ -281,12 +287,13 @@ impl Memory {
     }
 }
 
-/// The watch shows our own last write, which need not be remembered from then on; nor need anything of what is finished.
+/// The watch shows our own last write, which need not be remembered from then on; nor need anything of what is finished,
+/// unless something about it keeps failing.
 fn shown(all: &mut HashMap<String, Remembered>, seen: &Execution) {
-    if seen.is_finished() {
+    let Some(remembered) = all.get_mut(seen.uid()) else { return };
+    remembered.written = None;
+    if seen.is_finished() && remembered.failures == 0 {
         all.remove(seen.uid());
-    } else if let Some(remembered) = all.get_mut(seen.uid()) {
-        remembered.written = None;
     }
 }
 

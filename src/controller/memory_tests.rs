@@ -26,6 +26,32 @@ fn retries_come_ever_later_and_begin_anew_after_a_success() {
 }
 
 #[test]
+fn retries_of_what_is_finished_come_ever_later_too() {
+    let memory = Memory::default();
+    let finished =
+        json!({"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": {}, "status": {"phase": "Failed"}});
+    let finished: Arc<Execution> = Arc::new(serde_json::from_str(&finished.to_string()).unwrap());
+    memory.wrote(&finished);
+    let fail = |times: u32| {
+        memory.latest(Arc::clone(&finished));
+        assert_eq!(memory.failed("u", 0.5).0, times);
+    };
+    (1..5).for_each(fail);
+    memory.succeeded("u");
+    memory.latest(finished);
+    assert!(memory.remembered.lock().unwrap().is_empty(), "it needs nothing more");
+}
+
+#[test]
+fn what_went_while_nothing_was_heard_is_forgotten() {
+    let memory = Memory::default();
+    memory.failed("there", 0.5);
+    memory.failed("gone", 0.5);
+    memory.keep_only(&["there"].into());
+    assert_eq!((memory.failures("there"), memory.failures("gone")), (1, 0));
+}
+
+#[test]
 fn a_retry_is_put_off_only_while_the_execution_is_unchanged() {
     let memory = Memory::default();
     memory.retry_at("a", 7, at(10));

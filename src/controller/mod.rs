@@ -168,7 +168,7 @@ pub async fn run(
     });
     let ready = Arc::new(AtomicBool::new(false));
     let listener = {
-        let (cx, ready) = (Arc::clone(&cx), Arc::clone(&ready));
+        let (cx, ready, store) = (Arc::clone(&cx), Arc::clone(&ready), store.clone());
         move |event: &watcher::Event<Execution>| match event {
             watcher::Event::Apply(execution) => !cx.memory.is_echo(execution),
             watcher::Event::Delete(execution) => {
@@ -178,6 +178,8 @@ pub async fn run(
             }
             // Not by Store::wait_until_ready, which wakes only one of several waiters: the Controller is one.
             watcher::Event::InitDone => {
+                let known = store.state();
+                cx.memory.keep_only(&known.iter().map(|execution| execution.uid()).collect());
                 if !ready.swap(true, Ordering::Relaxed) {
                     tracing::info!("the executions are known");
                 }

@@ -61,7 +61,7 @@ fn words(execution: &Execution, unheeded: Unheeded) -> String {
         Unheeded::Cancel => "spec.cancel is set",
         Unheeded::Deadline => "The deadline has passed",
     };
-    let runner = execution.spec.as_ref().map_or("", |spec| spec.runner.as_str());
+    let runner = execution.runner();
     format!(
         "{what}, but the controller of the runner {runner}, which has taken this up, does not stop it. Start that controller again, or delete this execution: what it made is deleted with it."
     )

@@ -70,7 +70,7 @@ pub(super) type Wait = Option<Duration>;
 /// One pass over an execution. The next one comes when something changes, or by [`Timers`]: kube's own queue is never
 /// asked for one.
 pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Action, Error> {
-    let runner = execution.spec.as_ref().map_or("", |spec| spec.runner.as_str());
+    let runner = execution.runner();
     // Not `name`: in JSON that is the span's own.
     let span = tracing::info_span!(
         "reconcile",
@@ -149,11 +149,10 @@ enum Whose {
 }
 
 fn whose(execution: &Execution, cx: &Context) -> Whose {
-    let is_served = execution.spec.as_ref().map(|spec| cx.registry.get(&spec.runner).is_some());
-    match (is_served, cx.others) {
-        (Ok(false) | Err(_), Others::Ignore) => Whose::Ignored,
-        (Ok(false), Others::Tell) if execution.is_taken_up() => Whose::Anothers,
-        (Ok(_), _) | (Err(_), Others::Tell) => Whose::Ours,
+    match (cx.registry.get(execution.runner()).is_some(), cx.others) {
+        (false, Others::Ignore) => Whose::Ignored,
+        (false, Others::Tell) if execution.is_taken_up() => Whose::Anothers,
+        (true, _) | (false, Others::Tell) => Whose::Ours,
     }
 }
 

@@ -128,8 +128,10 @@ impl Pass<'_> {
         // What has ended, or is not to be seen, is read at once: its outcome depends on it.
         let goes_on = self.entry.as_ref().is_some_and(|entry| !matches!(entry.glance, Glance::Ended { .. }));
         let _room = if goes_on {
-            let Some(room) = self.cx.memory.room_for_look(self.execution.uid(), Timestamp::now()) else {
-                return Ok(self.rest(self.execution.deadline()));
+            let now = Timestamp::now();
+            let Some(room) = self.cx.memory.room_for_look(self.execution.uid(), now) else {
+                // One that is past has been acted upon.
+                return Ok(self.rest(self.execution.deadline().filter(|deadline| *deadline > now)));
             };
             Some(room)
         } else {

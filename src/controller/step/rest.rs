@@ -33,18 +33,9 @@ impl Pass<'_> {
 
     pub(super) fn retry(&self, patience: Option<Patience>) -> Duration {
         let (_, delay) = self.cx.memory.failed(self.execution.uid(), jitter());
-        let left = match patience {
-            Some(Patience::Until(end)) => {
-                Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
-            }
-            Some(Patience::None | Patience::Endless) | None => delay,
-        };
-        let wait = delay.min(left).max(Duration::from_millis(10));
-        self.cx.memory.retry_at(
-            self.execution.uid(),
-            self.execution.version(),
-            later(Timestamp::now(), wait),
-        );
+        let now = Timestamp::now();
+        let wait = pause(delay, patience, now);
+        self.cx.memory.retry_at(self.execution.uid(), self.execution.version(), later(now, wait));
         wait
     }
 
@@ -53,9 +44,43 @@ impl Pass<'_> {
     }
 }
 
+/// How long until the next try: as long as its turn among the failures says, but no longer than the patience lasts. What
+/// has started is tried without end, also when that is over.
+fn pause(delay: Duration, patience: Option<Patience>, now: Timestamp) -> Duration {
+    let left = match patience {
+        Some(Patience::Until(end)) => {
+            Duration::try_from(end.duration_since(now)).ok().filter(|left| !left.is_zero())
+        }
+        Some(Patience::None | Patience::Endless) | None => None,
+    };
+    delay.min(left.unwrap_or(delay)).max(Duration::from_millis(10))
+}
+
 /// How long it is until then; never so short that passes follow each other without a rest.
 pub(super) fn wait_until(time: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(Timestamp::now()))
         .unwrap_or(Duration::ZERO)
         .max(Duration::from_millis(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::{Patience, pause};
+
+    const DELAY: Duration = Duration::from_secs(8);
+
+    #[test]
+    fn a_try_comes_when_the_patience_ends_and_after_that_at_the_pace_of_failures() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let until = Some(Patience::Until(at(30)));
+        assert_eq!(pause(DELAY, until, at(10)), DELAY);
+        assert_eq!(pause(DELAY, until, at(28)), Duration::from_secs(2));
+        assert_eq!(pause(DELAY, until, at(30)), DELAY);
+        assert_eq!(pause(DELAY, until, at(31)), DELAY);
+        assert_eq!(pause(DELAY, Some(Patience::Endless), at(31)), DELAY);
+    }
 }

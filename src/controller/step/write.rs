@@ -83,8 +83,7 @@ impl Pass<'_> {
         let Some(mut refusal) = error::refusal(&error, attempt) else {
             return self.tell_of_failure(error, doing);
         };
-        let has_secrets = self.execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty());
-        if has_secrets && refusal.reason == Reason::Rejected {
+        if self.has_secrets() && error::may_repeat_values(&error) {
             refusal.message = error::without_values(&error);
         }
         if refusal.reason == Reason::Forbidden
@@ -99,13 +98,22 @@ impl Pass<'_> {
         Ok(Next::Again(Seen::Refused(refusal)))
     }
 
+    /// Whether what is sent about the child may hold arguments from a Secret.
+    fn has_secrets(&self) -> bool {
+        self.execution.spec.as_ref().is_ok_and(|spec| !spec.args_from.is_empty())
+    }
+
     /// Failures in a row are told in the status of an execution that has not started.
     pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
         let (failures, _) = self.cx.memory.failed(self.execution.uid(), jitter());
         if failures < TELL_AFTER || self.execution.recorded_child().is_some() {
             return Err(Error::Call { doing, source: error });
         }
-        let message = format!("Cannot {doing}: {error}. It is tried again.");
+        let message = if self.has_secrets() && error::may_repeat_values(&error) {
+            format!("Cannot {doing}. {} It is tried again.", error::without_values(&error))
+        } else {
+            format!("Cannot {doing}: {error}. It is tried again.")
+        };
         Ok(Next::Again(Seen::Refused(Refusal {
             reason: Reason::Retrying,
             message,
