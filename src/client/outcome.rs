@@ -41,8 +41,15 @@ impl Outcome {
     /// The outcome of an execution; `None` while it goes on.
     pub fn of(execution: &RunnerExecution) -> Option<Self> {
         let status = execution.status.as_ref()?;
-        let reason = status.reason.unwrap_or(Reason::InternalError);
-        let verdict = match status.phase? {
+        let phase = status.phase?;
+        let reason = status.reason.unwrap_or(match phase {
+            Phase::Succeeded => Reason::Succeeded,
+            Phase::Cancelled => Reason::Cancelled,
+            Phase::Failed | Phase::Pending | Phase::Suspended | Phase::Running | Phase::Cancelling => {
+                Reason::InternalError
+            }
+        });
+        let verdict = match phase {
             Phase::Succeeded => Verdict::Succeeded,
             Phase::Failed if reason == Reason::TimedOut => Verdict::TimedOut,
             Phase::Failed => Verdict::Failed,

@@ -31,6 +31,7 @@ pub(super) fn client(config: Config) -> Result<Client, kube::Error> {
     tcp.set_keepalive(Some(SILENCE));
     tcp.set_keepalive_interval(Some(SILENCE / 3));
     tcp.set_keepalive_retries(Some(3));
+    #[cfg(target_os = "linux")]
     tcp.set_tcp_user_timeout(Some(SILENCE * 2));
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
     connector.set_connect_timeout(config.connect_timeout);

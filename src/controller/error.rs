@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::core::ApiResource;
+use kube::core::{ApiResource, Status};
 
 use super::{
     api::CallError,
@@ -121,10 +121,23 @@ pub fn may_repeat_values(error: &CallError) -> bool {
     match error {
         CallError::Status(status) if status.code == 403 => {
             let told = &status.message;
-            !told.contains("is forbidden: User \"") && !told.contains("exceeded quota")
+            ["is forbidden: User \"", "exceeded quota", "because it is being terminated"]
+                .iter()
+                .all(|words| !told.contains(words))
         }
-        CallError::Status(status) => status.code != 404,
+        CallError::Status(status) => !matches!(status.code, 401 | 404 | 429 | 503 | 504),
         CallError::Timeout | CallError::Transport(_) => false,
+    }
+}
+
+/// The error without words that may repeat what was sent.
+pub fn quiet(error: CallError) -> CallError {
+    let message = may_repeat_values(&error).then(|| without_values(&error));
+    match (error, message) {
+        (CallError::Status(status), Some(message)) => {
+            CallError::Status(Box::new(Status { message, ..*status }))
+        }
+        (error, _) => error,
     }
 }
 

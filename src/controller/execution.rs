@@ -4,14 +4,17 @@
 //! object holds may break the decoding of others: the spec stays raw text until it is read for itself, with a
 //! bound on its depth, and what is wrong with it becomes a value.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
     jiff::Timestamp,
 };
 use kube::Resource;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{conditions::Conditions, shape::Shape};
@@ -59,8 +62,11 @@ struct Wire {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Rudiments {
+    #[serde(deserialize_with = "if_understood")]
     runner: String,
+    #[serde(deserialize_with = "if_understood")]
     managed_by: Option<String>,
+    #[serde(deserialize_with = "if_understood")]
     ttl_seconds_after_finished: Option<i32>,
 }
 
@@ -124,13 +130,43 @@ impl<Marks> From<SlimMeta<Marks>> for ObjectMeta {
 /// written them, and what the others tell must not get lost, least of all that something was started.
 fn read_status(text: &str) -> RunnerExecutionStatus {
     serde_json::from_str(text).unwrap_or_else(|_| {
-        let mut fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-        let is_understood = |field: &str, value: &Value| {
-            RunnerExecutionStatus::deserialize(&Value::from_iter([(field, value.clone())])).is_ok()
-        };
-        fields.retain(|field, value| is_understood(field, value));
-        serde_json::from_value(fields.into()).unwrap_or_default()
+        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let resources = fields.remove("resources").map(read_resources).unwrap_or_default();
+        let mut understood = Map::new();
+        for (field, text) in fields {
+            let Ok(value) = serde_json::from_str(text.get()) else { continue };
+            let alone = Value::Object(Map::from_iter([(field.clone(), value)]));
+            if RunnerExecutionStatus::deserialize(&alone).is_ok() {
+                understood.extend(alone.as_object().cloned().unwrap_or_default());
+            }
+        }
+        let status: RunnerExecutionStatus = serde_json::from_value(understood.into()).unwrap_or_default();
+        RunnerExecutionStatus { resources, ..status }
     })
+}
+
+/// What was made, of which the uid counts most.
+fn read_resources(text: &RawValue) -> Vec<ResourceRef> {
+    let resources: Vec<Value> = serde_json::from_str(text.get()).unwrap_or_default();
+    let read = |resource: &Value| {
+        let word = |field| resource.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        ResourceRef {
+            api_version: word("apiVersion"),
+            kind: word("kind"),
+            namespace: word("namespace"),
+            name: word("name"),
+            uid: word("uid"),
+        }
+    };
+    resources.iter().map(read).collect()
+}
+
+/// A value, or nothing where it is of another form.
+fn if_understood<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let text = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(text.get()).unwrap_or_default())
 }
 
 /// The spec that a text holds; an empty one stands for none.

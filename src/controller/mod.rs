@@ -168,7 +168,8 @@ pub async fn run(
     });
     let ready = Arc::new(AtomicBool::new(false));
     let listener = {
-        let (cx, ready, store) = (Arc::clone(&cx), Arc::clone(&ready), store.clone());
+        let (cx, ready, store, relisted) =
+            (Arc::clone(&cx), Arc::clone(&ready), store.clone(), recovered.clone());
         move |event: &watcher::Event<Execution>| match event {
             watcher::Event::Apply(execution) => !cx.memory.is_echo(execution),
             watcher::Event::Delete(execution) => {
@@ -180,7 +181,10 @@ pub async fn run(
             watcher::Event::InitDone => {
                 let known = store.state();
                 cx.memory.keep_only(&known.iter().map(|execution| execution.uid()).collect());
-                if !ready.swap(true, Ordering::Relaxed) {
+                if ready.swap(true, Ordering::Relaxed) {
+                    // The passes of the first pages of a list saw the store as it was before the list.
+                    let _ = relisted.try_send(());
+                } else {
                     tracing::info!("the executions are known");
                 }
                 true

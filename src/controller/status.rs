@@ -121,11 +121,7 @@ pub fn reported(execution: &Execution, report: &Report, now: Timestamp) -> Runne
                 | Phase::Cancelled => phase,
             };
             // While it is being stopped, the reason says why, and must not be lost.
-            let reason = if phase == Phase::Cancelling {
-                status.reason.unwrap_or(refusal.reason)
-            } else {
-                refusal.reason
-            };
+            let reason = recorded_halt(&status).map_or(refusal.reason, halt_reason);
             set(&mut status, execution, phase, reason, &refusal.message, now);
         }
         Report::Progress(Observation::Waiting { reason, message, .. }) => {

@@ -148,6 +148,27 @@ pub(super) const BUGS: &[Bug] = &[
         checks: &[Pure("controller::")],
     },
     Bug {
+        name: "what has started is tried again without a pause once the grace is over",
+        file: "src/controller/step/rest.rs",
+        find: "delay.min(left.unwrap_or(delay))",
+        replace: "delay.min(left.unwrap_or_default())",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a status with a word of another version is read as none",
+        file: "src/controller/execution.rs",
+        find: "if RunnerExecutionStatus::deserialize(&alone).is_ok() {",
+        replace: "if alone.is_null() {",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what is remembered of executions that went unheard is kept",
+        file: "src/controller/memory.rs",
+        find: "all.retain(|uid, _| uids.contains(uid.as_str()));",
+        replace: "all.retain(|uid, _| uids.contains(uid.as_str()) || true);",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
         name: "watches are never begun anew",
         file: TRIGGERS,
         find: ".take_until(tokio::time::sleep(resync))",

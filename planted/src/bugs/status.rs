@@ -19,7 +19,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a refusal on the way forgets why the work is being stopped",
         file: STATUS,
-        find: "status.reason.unwrap_or(refusal.reason)",
+        find: "recorded_halt(&status).map_or(refusal.reason, halt_reason)",
         replace: "refusal.reason",
         checks: &[Pure("controller::")],
     },

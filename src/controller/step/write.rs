@@ -105,15 +105,13 @@ impl Pass<'_> {
 
     /// Failures in a row are told in the status of an execution that has not started.
     pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
+        let error = if self.has_secrets() { error::quiet(error) } else { error };
         let (failures, _) = self.cx.memory.failed(self.execution.uid(), jitter());
-        if failures < TELL_AFTER || self.execution.recorded_child().is_some() {
+        let has_begun = self.execution.is_finished() || self.execution.recorded_child().is_some();
+        if failures < TELL_AFTER || has_begun {
             return Err(Error::Call { doing, source: error });
         }
-        let message = if self.has_secrets() && error::may_repeat_values(&error) {
-            format!("Cannot {doing}. {} It is tried again.", error::without_values(&error))
-        } else {
-            format!("Cannot {doing}: {error}. It is tried again.")
-        };
+        let message = format!("Cannot {doing}: {error}. It is tried again.");
         Ok(Next::Again(Seen::Refused(Refusal {
             reason: Reason::Retrying,
             message,
