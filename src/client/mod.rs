@@ -32,6 +32,7 @@
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::{
     Api, Client, ResourceExt,
@@ -53,8 +54,12 @@ pub use self::{
 };
 use crate::crd::RunnerExecution;
 
-/// How often a creation is tried whose reply is lost, or that the API server has no time for.
-const TRIES: u32 = 4;
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a call is made whose reply is lost, or that the API server has no time for.
+const TRIES: usize = 4;
+/// Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Who writes, in managed fields.
 const FIELD_MANAGER: &str = "runner-controller-client";
 
@@ -99,28 +104,45 @@ impl Executions {
     }
 
     /// Creates the execution, or adopts the one of its name if that is the same run: see [`same::differences`].
-    /// So a creation may be repeated, whether or not an earlier one came through.
+    /// So a creation may be repeated, whether or not an earlier one came through; hence the name must be given, not
+    /// left to the API server by `generateName`.
     ///
     /// # Errors
     /// [`ClientError::AnotherRun`] if the name is taken by another run; the rest as they say.
     pub async fn create(&self, execution: &RunnerExecution) -> Result<Created, ClientError> {
-        let mut tries = 1;
-        loop {
-            match self.create_once(execution).await {
-                Err(error) if error.is_transient() && tries < TRIES => {
-                    tokio::time::sleep(Duration::from_millis(250) * 2_u32.pow(tries - 1)).await;
-                    tries += 1;
-                }
-                result => return result,
+        if execution.metadata.name.is_none() {
+            return Err(ClientError::Refused(
+                "metadata.name is missing; without it a repeated creation would run twice".into(),
+            ));
+        }
+        let mut is_repeated = false;
+        let created = (|| self.create_once(execution))
+            .retry(pauses())
+            .when(ClientError::is_transient)
+            .notify(|_, _| is_repeated = true)
+            .await;
+        match created {
+            // It may be an earlier one, whose reply was lost, that a quota has no more room beside.
+            Err(refused @ ClientError::Refused(_)) if is_repeated => {
+                self.adopt(execution).await.map_err(|_| refused)
             }
+            created => created,
         }
     }
 
     async fn create_once(&self, execution: &RunnerExecution) -> Result<Created, ClientError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        match self.api.create(&params, execution).await {
+        match timely(self.api.create(&params, execution)).await {
             Ok(new) => Ok(Created::New(Box::new(new))),
-            Err(kube::Error::Api(status)) if status.code == 409 => self.adopt(execution).await,
+            // Any other 409 passes, such as that of a quota that many want a share of.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                match self.adopt(execution).await {
+                    Err(ClientError::Gone(name)) => {
+                        Err(ClientError::Unreachable(format!("the execution {name} is just being replaced")))
+                    }
+                    result => result,
+                }
+            }
             Err(error) => Err(ClientError::of(error, "create", &self.namespace)),
         }
     }
@@ -143,7 +165,7 @@ impl Executions {
     /// # Errors
     /// [`ClientError::Gone`] if there is none of that name.
     pub async fn get(&self, name: &str) -> Result<RunnerExecution, ClientError> {
-        match self.api.get_opt(name).await {
+        match timely(self.api.get_opt(name)).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(ClientError::Gone(name.to_owned())),
             Err(error) => Err(ClientError::of(error, "get", &self.namespace)),
@@ -221,12 +243,25 @@ impl Executions {
 
     async fn patch(&self, execution: &RunnerExecution, patch: &serde_json::Value) -> Result<(), ClientError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self.api.patch_metadata(&execution.name_any(), &params, &Patch::Merge(patch)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => {
-                Err(ClientError::Gone(execution.name_any()))
+        let (name, patch) = (execution.name_any(), Patch::Merge(patch));
+        let patched = || async {
+            match timely(self.api.patch_metadata(&name, &params, &patch)).await {
+                Ok(_) => Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 404 => Err(ClientError::Gone(name.clone())),
+                Err(error) => Err(ClientError::of(error, "patch", &self.namespace)),
             }
-            Err(error) => Err(ClientError::of(error, "patch", &self.namespace)),
-        }
+        };
+        patched.retry(pauses()).when(ClientError::is_transient).await
     }
+}
+
+/// The pauses between the tries of a call that may be repeated.
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_times(TRIES - 1)
+}
+
+/// A call, or that no answer came in time.
+async fn timely<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = |_| kube::Error::Service(format!("no answer within {} s", CALL_TIMEOUT.as_secs()).into());
+    tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(late)?
 }

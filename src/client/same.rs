@@ -44,7 +44,10 @@ pub fn differences(wanted: &RunnerExecution, there: &RunnerExecution) -> Vec<&'s
 /// Equality of what an API server stores: it may write `1.0` as `1`.
 fn same_value(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        // Two whole numbers may differ though the nearest fractions do not.
+        (Value::Number(a), Value::Number(b)) => {
+            a == b || ((a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64())
+        }
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
         }
@@ -76,6 +79,14 @@ mod tests {
         });
         merge(&mut object, change);
         serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn two_large_whole_numbers_are_not_the_same_though_their_nearest_fraction_is() {
+        let build = |id: u64| run(json!({"spec": {"args": {"build": id}}}));
+        let (one, next) = (build(1_234_567_890_123_456_789), build(1_234_567_890_123_456_790));
+        assert_eq!(differences(&one, &next), ["spec.args"]);
+        assert_eq!(differences(&one, &one), Vec::<&str>::new());
     }
 
     #[rstest]

@@ -268,7 +268,10 @@ fn elapsed(execution: &RunnerExecution) -> Duration {
 /// The outcome, for people.
 fn told(name: &str, outcome: &Outcome) -> String {
     let took = outcome.took.map_or_else(String::new, |took| format!(" after {}", progress::span(took)));
-    let output = outcome.output.as_ref().map_or_else(String::new, |output| format!("output: {output}\n"));
+    let output = outcome.output.as_ref().map_or_else(String::new, |output| {
+        // JSON escapes only some of the letters that steer a terminal.
+        format!("output: {}\n", output.to_string().replace(char::is_control, " "))
+    });
     format!(
         "{name} ended{took}: {}\n{}\n{output}",
         progress::because(&format!("{:?}", outcome.verdict), Some(outcome.reason)),
