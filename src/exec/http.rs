@@ -74,7 +74,7 @@ async fn follow(
             Ok(_) => return Err(failed("spec.args.poll.urlFrom gives no text".to_owned())),
             Err(error) => return Err(expression_failed("poll.urlFrom", &error, caller.is_quiet())),
         },
-        (None, None) => Target::Url(args.url.clone()),
+        (None, None) => Target::Url(caller.url().to_owned()),
     };
     let mut pace = Pace::new(args.retry.attempts);
     loop {

@@ -142,7 +142,7 @@ fn read_input() -> Result<InputFile, Failure> {
 /// Tells what came of it, everywhere where somebody looks.
 async fn finish(pod: &Pod, dry_run: bool, result: Result<Done, Failure>) -> ExitCode {
     let result = match result {
-        Ok(done) if dry_run => Ok(plan_of(done)),
+        Ok(done) if dry_run => Ok(plan_of(pod, done)),
         Ok(done) => report_of(pod, done).await,
         Err(failure) => Err(failure),
     };
@@ -162,9 +162,11 @@ async fn finish(pod: &Pod, dry_run: bool, result: Result<Done, Failure>) -> Exit
     }
 }
 
-/// What a dry run shows. It goes into no Secret, since nothing may be left behind.
-fn plan_of(done: Done) -> (Report, String) {
-    let plan = Some(Value::Object(done.output)).filter(|plan| plan.to_string().len() <= MAX_PLAN);
+/// What a dry run shows, unless it may hold arguments from a Secret. It goes into no Secret, since nothing may be left
+/// behind.
+fn plan_of(pod: &Pod, done: Done) -> (Report, String) {
+    let plan = Some(Value::Object(done.output))
+        .filter(|plan| !pod.secret_args && plan.to_string().len() <= MAX_PLAN);
     (Report::Succeeded { message: done.message.clone(), output: plan, output_ref: None }, done.message)
 }
 

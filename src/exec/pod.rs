@@ -33,6 +33,10 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 const TRIES: u32 = 8;
 /// How long it may take to remove the input.
 const TIDYING: Duration = Duration::from_secs(5);
+/// How long the API server may take to answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take to tell the progress.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before the second try; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -63,8 +67,10 @@ impl Pod {
             std::env::var(name)
                 .map_err(|_| format!("{name} is not set: this is started by the controller's Jobs"))
         };
-        let config = kube::Config::incluster()
+        let mut config = kube::Config::incluster()
             .map_err(|error| format!("this does not run in a pod of a cluster: {error}"))?;
+        // Nothing is watched here, and no request may take for ever.
+        config.read_timeout = Some(READ_TIMEOUT);
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config)
             .map_err(|error| format!("there is no way to the API server: {error}"))?;
@@ -114,8 +120,11 @@ impl Pod {
 
     /// Tells how far the work is. To fail in this is no reason to fail in the work.
     pub async fn progress(&self, told: &str) {
-        if let Err(error) = self.annotate(PROGRESS, told).await {
-            tracing::warn!(%error, "the progress cannot be told");
+        // Whoever tells it reads what the tool says, which stands still meanwhile.
+        match tokio::time::timeout(PROGRESS_TIMEOUT, self.annotate(PROGRESS, told)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the progress cannot be told"),
+            Err(_) => tracing::warn!("the progress cannot be told: no answer came"),
         }
     }
 

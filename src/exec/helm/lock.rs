@@ -150,7 +150,8 @@ async fn recover(helm: &Helm<'_>, revisions: &[Revision]) -> Result<(), Failure>
     let timeout = format!("{}s", helm.args.wait().as_secs());
     let wait = ["--wait=watcher", "--timeout", &timeout];
     match whole {
-        _ if helm.args.command == Command::Uninstall => Ok(()),
+        // To go back from here would put what is left behind one further back, where a rollback goes.
+        _ if matches!(helm.args.command, Command::Uninstall | Command::Rollback) => Ok(()),
         Some(whole) => {
             let number = whole.number.to_string();
             let words = [&["rollback", helm.release.as_str(), &number][..], &wait].concat();

@@ -102,7 +102,13 @@ pub(super) fn plan(told: &str) -> Map<String, Value> {
         return Map::from_iter([("told".to_owned(), told.trim().into())]);
     };
     let manifest = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
-    Map::from_iter([("objects".to_owned(), Value::Array(documents(manifest)))])
+    let mut objects = documents(manifest);
+    for object in objects.iter_mut().filter_map(Value::as_object_mut) {
+        if object.get("kind").is_some_and(|kind| kind == "Secret") {
+            object.retain(|field, _| field != "data" && field != "stringData");
+        }
+    }
+    Map::from_iter([("objects".to_owned(), Value::Array(objects))])
 }
 
 /// The objects of a manifest.
@@ -117,7 +123,23 @@ pub(super) fn documents(manifest: &str) -> Vec<Value> {
 mod tests {
     use rstest::rstest;
 
-    use super::Rollback;
+    use serde_json::json;
+
+    use super::{Rollback, plan};
+
+    #[test]
+    fn a_plan_shows_no_content_of_secrets() {
+        let secret =
+            "kind: Secret\nmetadata: {name: a}\ndata: {key: aHVudGVyMg==}\nstringData: {key: hunter2}\n";
+        let told = json!({"manifest": format!("{secret}---\nkind: ConfigMap\ndata: {{key: shown}}\n")});
+        let objects = plan(&told.to_string()).remove("objects");
+        assert_eq!(
+            objects,
+            Some(
+                json!([{"kind": "Secret", "metadata": {"name": "a"}}, {"kind": "ConfigMap", "data": {"key": "shown"}}])
+            )
+        );
+    }
 
     #[rstest]
     #[case(

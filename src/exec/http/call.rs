@@ -27,7 +27,10 @@ const MAX_REDIRECTS: usize = 5;
 /// Makes the requests of one run.
 pub(super) struct Caller<'a> {
     args: &'a Args,
+    /// For the request itself.
     client: Client,
+    /// For all that is asked afterwards.
+    polls: Client,
     url: Url,
     /// What only the server of the request itself may see.
     headers: HeaderMap,
@@ -99,16 +102,32 @@ impl<'a> Caller<'a> {
         }
         // Somebody may have set it before; there is one in either case.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("runner-controller/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::limited(MAX_REDIRECTS))
-            .https_only(url.scheme() == "https")
-            .timeout(args.call_timeout())
-            .tls_certs_only(trusted(args)?)
-            .build()
-            .map_err(|_| invalid("spec.args.caBundle: must be certificates in PEM form"))?;
+        let trusted = trusted(args)?;
+        let client = |redirects: redirect::Policy| {
+            Client::builder()
+                .user_agent(concat!("runner-controller/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirects)
+                .referer(false)
+                .https_only(url.scheme() == "https")
+                .timeout(args.call_timeout())
+                .tls_certs_only(trusted.clone())
+                .build()
+                .map_err(|_| invalid("spec.args.caBundle: must be certificates in PEM form"))
+        };
+        // What is behind a redirect would be asked as if it were the request: after work that must not be done twice, its
+        // troubles are no reason to try again.
+        let (client, polls) = if args.method.is_idempotent() {
+            (client(within_the_server())?, client(within_the_server())?)
+        } else {
+            (client(redirect::Policy::none())?, client(within_the_server())?)
+        };
         let quiet = secret_args || args.sensitive || args.auth.is_some();
-        Ok(Self { args, client, url, headers: headers(args)?, quiet })
+        Ok(Self { args, client, polls, url, headers: headers(args)?, quiet })
+    }
+
+    /// What is asked.
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str()
     }
 
     /// Whether nothing that the server said may be repeated, since it may echo what is secret.
@@ -133,7 +152,7 @@ impl<'a> Caller<'a> {
             Target::Url(url) => {
                 let url = self.url.join(url).map_err(|_| Trouble::Unreachable("it is no URL".to_owned()))?;
                 let same = url.origin() == self.url.origin();
-                let request = self.client.get(url);
+                let request = self.polls.get(url);
                 if same { request.headers(self.for_polls()) } else { request }
             }
         };
@@ -155,6 +174,21 @@ impl<'a> Caller<'a> {
         }
         headers
     }
+}
+
+/// Redirects are followed as long as they stay with the server that was asked: headers, body and query are for it alone. Any
+/// other redirect is the answer.
+fn within_the_server() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let asked = attempt.previous().first().map(Url::origin);
+        if asked != Some(attempt.url().origin()) {
+            attempt.stop()
+        } else if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -59,7 +59,8 @@ pub(super) fn refuse_local_exec() -> Result<(), Failure> {
 fn find_local_exec(folder: &Path) -> Option<String> {
     for entry in fs::read_dir(folder).ok()?.flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        // Not through links: they may lead out of the module, or in circles.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if let Some(found) = find_local_exec(&path) {
                 return Some(found);
             }
@@ -68,16 +69,30 @@ fn find_local_exec(folder: &Path) -> Option<String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_source = [".tf", ".tf.json", ".tofu", ".tofu.json"].iter().any(|end| name.ends_with(end));
         let text = if is_source { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-        if ["\"local-exec\"", "\"external\""].iter().any(|word| text.contains(word)) {
+        if runs_programs(&text) {
             return Some(name);
         }
     }
     None
 }
 
+/// Whether a source names what runs programs; labels may stand there without quotes, and JSON with escapes.
+fn runs_programs(text: &str) -> bool {
+    let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    let json = json.map(|json| json.to_string());
+    let text = json.as_deref().unwrap_or(text);
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, '{' | '"')).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let labelled =
+        words.windows(2).any(|pair| matches!(pair, ["provisioner", "local-exec"] | ["data", "external"]));
+    labelled || ["\"local-exec\"", "\"external\""].iter().any(|word| text.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::find_local_exec;
+    use rstest::rstest;
+
+    use super::{find_local_exec, runs_programs};
 
     #[test]
     fn programs_of_the_module_are_found_wherever_they_are() {
@@ -89,5 +104,21 @@ mod tests {
         assert_eq!(find_local_exec(folder.path()), None);
         std::fs::write(below.join("b.tf"), "provisioner \"local-exec\" {}").unwrap();
         assert_eq!(find_local_exec(folder.path()).as_deref(), Some("b.tf"));
+        std::fs::write(below.join("b.tf"), "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), below.join("link")).unwrap();
+        assert_eq!(find_local_exec(folder.path()), None, "through a link in a circle");
+    }
+
+    #[rstest]
+    #[case::quoted("provisioner \"local-exec\" {}", true)]
+    #[case::unquoted("provisioner local-exec {}", true)]
+    #[case::data("data external x {}", true)]
+    #[case::escaped(r#"{"resource":{"a":{"b":{"provisioner":{"local\u002dexec":{}}}}}}"#, true)]
+    #[case::told_of(
+        "# local-exec is not used, nor external data\nresource \"terraform_data\" \"a\" {}",
+        false
+    )]
+    fn what_runs_programs_is_found_however_it_is_written(#[case] text: &str, #[case] runs: bool) {
+        assert_eq!(runs_programs(text), runs);
     }
 }

@@ -67,6 +67,11 @@ impl Findings {
         }
     }
 
+    /// Whether there is no room for another.
+    pub(super) const fn is_full(&self) -> bool {
+        self.problems.len() >= MOST_PROBLEMS
+    }
+
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }

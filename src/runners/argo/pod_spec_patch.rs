@@ -10,7 +10,7 @@
 //!
 //! Anything else is refused with advice. The patch is never rewritten: Argo reads YAML 1.1 and we do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ pub(super) fn check(patch: &str, literals: &Literals<'_>, service_account: &str)
         return Err(Objection::TooLong);
     }
     let (texts, tags) = split_tags(patch).ok_or(Objection::Unpredictable)?;
-    if !tags.iter().all(|tag| literals.is_plain_tag(tag, &mut Vec::new())) {
+    if !literals.are_plain(&tags) {
         return Err(Objection::Unpredictable);
     }
     let parsed = yaml::read(&texts.join(FILLED_IN)).map_err(|_| Objection::Unreadable)?;
@@ -147,35 +147,48 @@ impl<'a> Literals<'a> {
         }
     }
 
-    /// Whether a tag can only become plain characters. `seen` breaks circles: a name that is being judged adds
-    /// nothing new to itself.
-    fn is_plain_tag(&self, tag: &str, seen: &mut Vec<&'a str>) -> bool {
-        let tag = tag.trim();
-        if PLAIN_VARIABLES.contains(&tag) {
-            return true;
+    /// Whether these tags can only become plain characters. Each name is followed once, since it adds nothing new when it
+    /// comes again, and without recursion: a spec may chain tens of thousands of them.
+    fn are_plain(&self, tags: &[&str]) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), tags.to_vec());
+        while let Some(tag) = open.pop() {
+            let tag = tag.trim();
+            if PLAIN_VARIABLES.contains(&tag) {
+                continue;
+            }
+            let name =
+                tag.strip_prefix("workflow.parameters.").or_else(|| tag.strip_prefix("inputs.parameters."));
+            let Some((name, values)) = name.and_then(|name| self.by_name.get_key_value(name)) else {
+                return false;
+            };
+            if !seen.insert(*name) {
+                continue;
+            }
+            if values.is_empty() {
+                return false;
+            }
+            for literal in values {
+                let Some(tags) = literal.plain() else { return false };
+                open.extend(tags);
+            }
         }
-        let name =
-            tag.strip_prefix("workflow.parameters.").or_else(|| tag.strip_prefix("inputs.parameters."));
-        let Some((name, values)) = name.and_then(|name| self.by_name.get_key_value(name)) else {
-            return false;
-        };
-        if seen.contains(name) {
-            return true;
-        }
-        seen.push(name);
-        !values.is_empty() && values.iter().all(|literal| self.is_plain(*literal, seen))
+        true
     }
+}
 
-    fn is_plain(&self, literal: Literal<'a>, seen: &mut Vec<&'a str>) -> bool {
-        match literal {
-            Literal::Value(Value::Bool(_) | Value::Number(_)) => true,
-            Literal::Value(Value::String(text)) => split_tags(text).is_some_and(|(texts, tags)| {
-                !text.is_empty()
-                    && !text.ends_with(':')
-                    && texts.iter().all(|text| text.chars().all(is_plain_char))
-                    && tags.iter().all(|tag| self.is_plain_tag(tag, seen))
-            }),
-            Literal::Value(Value::Null | Value::Array(_) | Value::Object(_)) | Literal::Elsewhere => false,
+impl<'a> Literal<'a> {
+    /// The tags in it, if all else in it is plain.
+    fn plain(self) -> Option<Vec<&'a str>> {
+        match self {
+            Self::Value(Value::Bool(_) | Value::Number(_)) => Some(Vec::new()),
+            Self::Value(Value::String(text)) => split_tags(text)
+                .filter(|(texts, _)| {
+                    !text.is_empty()
+                        && !text.ends_with(':')
+                        && texts.iter().all(|text| text.chars().all(is_plain_char))
+                })
+                .map(|(_, tags)| tags),
+            Self::Value(Value::Null | Value::Array(_) | Value::Object(_)) | Self::Elsewhere => None,
         }
     }
 }
@@ -195,6 +208,24 @@ mod tests {
     use super::{Literals, Objection, check};
     use rstest::rstest;
     use serde_json::json;
+
+    #[test]
+    fn a_long_chain_of_parameters_is_followed_to_its_end_and_each_of_many_only_once() {
+        const LINKS: usize = 100_000;
+        let link = |i: usize| json!({"name": format!("p{i}"), "value": format!("{{{{inputs.parameters.p{}}}}}", i + 1)});
+        let end = json!({"name": format!("p{LINKS}"), "value": "plain"});
+        let chain: Vec<_> = (0..LINKS).map(link).chain([end]).collect();
+        let spec = json!({"arguments": {"parameters": chain}});
+        let literals = Literals::of(&spec);
+        let patch = |tag: &str| format!("a: '{}'", tag.repeat(1000));
+        assert_eq!(check(&patch("{{inputs.parameters.p0}}"), &literals, "runs-as"), Ok(()));
+        let spec = json!({"arguments": {"parameters": chain[..LINKS]}});
+        let broken = Literals::of(&spec);
+        assert_eq!(
+            check(&patch("{{inputs.parameters.p0}}"), &broken, "runs-as"),
+            Err(Objection::Unpredictable)
+        );
+    }
 
     #[rstest]
     #[case::nothing("", Ok(()))]
