@@ -26,7 +26,7 @@ use serde_json::Value;
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     validation = Rule::new("size(self.metadata.name) <= 63")
         .message("metadata.name must have at most 63 characters: it also names what is run"),
-    validation = Rule::new("!has(oldSelf.spec.run) || !oldSelf.spec.run || self.spec.rendered == oldSelf.spec.rendered")
+    validation = Rule::new("!has(oldSelf.spec.run) || !oldSelf.spec.run || !has(oldSelf.spec.rendered) || (has(self.spec.rendered) && self.spec.rendered == oldSelf.spec.rendered)")
         .message("spec.rendered is frozen once it is approved by spec.run"),
 )]
 #[serde(rename_all = "camelCase")]

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
     runtime::{
         controller::{Action as Next, Config, Controller},
         reflector::ObjectRef,
@@ -37,26 +38,23 @@ enum Error {
 
 /// Serves the Actions of a namespace, or of all, until SIGTERM.
 pub(crate) async fn run(client: Client, namespace: Option<&str>) {
-    let (actions, executions): (Api<Action>, Api<RunnerExecution>) = match namespace {
+    // Of executions only metadata: one whose arguments nest too deep to be read would else hide the ends of all others.
+    let (actions, executions): (Api<Action>, Api<PartialObjectMeta<RunnerExecution>>) = match namespace {
         Some(namespace) => {
             (Api::namespaced(client.clone(), namespace), Api::namespaced(client.clone(), namespace))
         }
         None => (Api::all(client.clone()), Api::all(client.clone())),
     };
     Controller::new(actions, watcher::Config::default())
-        // Not by owner references: those are set by whoever runs the execution, a moment later.
-        .watches(executions, watcher::Config::default(), |execution| owner(&execution))
+        // By name, which is its Action's; owner references are set by whoever runs it, a moment later.
+        .watches(executions, watcher::Config::default(), |execution| {
+            Some(ObjectRef::new(&execution.name_any()).within(&execution.namespace()?))
+        })
         .with_config(Config::default().concurrency(16))
         .shutdown_on_signal()
         .run(reconcile, |_, error, _| retry(error), Arc::new(client))
         .for_each(|_| std::future::ready(()))
         .await;
-}
-
-/// The Action that an execution names as its owner.
-fn owner(execution: &RunnerExecution) -> Option<ObjectRef<Action>> {
-    let owner = execution.spec.context.platform.owner_ref.as_ref().filter(|owner| owner.kind == "Action")?;
-    Some(ObjectRef::new(&owner.name).within(&execution.namespace()?))
 }
 
 fn retry(error: &Error) -> Next {

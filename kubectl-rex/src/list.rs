@@ -91,6 +91,7 @@ async fn watch(api: Api<RunnerExecution>, options: &List, style: Style) -> Resul
     let mut relisted = BTreeMap::new();
     let mut frames = tokio::time::interval(FRAME);
     let mut drawn = Drawn::default();
+    let (mut is_listed, mut is_disturbed) = (false, false);
     loop {
         tokio::select! {
             event = events.next() => {
@@ -100,6 +101,9 @@ async fn watch(api: Api<RunnerExecution>, options: &List, style: Style) -> Resul
                         let error = ClientError::of_watch(error, "the namespaces asked for");
                         if !error.is_transient() {
                             return Err(error.into());
+                        }
+                        if !std::mem::replace(&mut is_disturbed, true) {
+                            terminal::complain(&format!("{error}; trying again"));
                         }
                         continue;
                     }
@@ -111,6 +115,7 @@ async fn watch(api: Api<RunnerExecution>, options: &List, style: Style) -> Resul
                         relisted.insert(key(&execution), execution);
                     }
                     Event::InitDone => {
+                        (is_listed, is_disturbed) = (true, false);
                         known = std::mem::take(&mut relisted);
                         if !terminal::is_live() {
                             drawn.append(known.values(), style);
@@ -128,7 +133,7 @@ async fn watch(api: Api<RunnerExecution>, options: &List, style: Style) -> Resul
                     Event::InitApply(_) | Event::Apply(_) => {}
                 }
             }
-            _ = frames.tick() => if terminal::is_live() {
+            _ = frames.tick() => if is_listed && terminal::is_live() {
                 drawn.redraw(known.values(), style);
             },
         }

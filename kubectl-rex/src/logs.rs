@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures::{AsyncBufReadExt, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::LogParams, core::DynamicObject};
 use runner_controller::{
@@ -104,9 +104,12 @@ async fn print(
     let params = LogParams { container: Some(container.clone()), follow, ..LogParams::default() };
     let broken = |error: &dyn std::error::Error| format!("log of {pod} {container}: {error}");
     let stream = pods.log_stream(&pod, &params).await.map_err(|error| broken(&error))?;
-    let mut lines = stream.lines();
-    while let Some(line) = lines.try_next().await.map_err(|error| broken(&error))? {
-        terminal::print(&format!("{prefix}{line}\n"));
+    let (mut stream, mut line) = (std::pin::pin!(stream), Vec::new());
+    // Not by lines of text: a log may hold anything.
+    while stream.read_until(b'\n', &mut line).await.map_err(|error| broken(&error))? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        terminal::print(&format!("{prefix}{}\n", text.trim_end_matches(['\r', '\n'])));
+        line.clear();
     }
     Ok(())
 }

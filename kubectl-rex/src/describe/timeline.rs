@@ -97,7 +97,9 @@ fn matters(event: &Event) -> bool {
 
 fn named(event: &Event) -> String {
     let object = &event.involved_object;
-    format!("{}/{}", object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default())
+    let (kind, name) =
+        (object.kind.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
+    plain(&format!("{kind}/{name}"))
 }
 
 fn time(event: &Event) -> Option<Timestamp> {
@@ -107,5 +109,5 @@ fn time(event: &Event) -> Option<Timestamp> {
 
 fn words(event: &Event) -> String {
     let reason = event.reason.as_deref().unwrap_or_default();
-    format!("{reason}: {}", plain(event.message.as_deref().unwrap_or_default()))
+    plain(&format!("{reason}: {}", event.message.as_deref().unwrap_or_default()))
 }

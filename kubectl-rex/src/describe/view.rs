@@ -41,7 +41,7 @@ fn head(execution: &RunnerExecution, now: Timestamp, width: Option<usize>, colou
         line("Runner:", &format!("{} as {account}", execution.spec.runner)),
     ];
     for owner in execution.owner_references() {
-        lines.push(line("Owner:", &format!("{}/{}", owner.kind, owner.name)));
+        lines.push(line("Owner:", &plain(&format!("{}/{}", owner.kind, owner.name))));
     }
     let word = format!("{phase:?}");
     let because = progress::because(&word, status.reason);
