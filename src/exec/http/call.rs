@@ -114,13 +114,8 @@ impl<'a> Caller<'a> {
                 .build()
                 .map_err(|_| invalid("spec.args.caBundle: must be certificates in PEM form"))
         };
-        // What is behind a redirect would be asked as if it were the request: after work that must not be done twice, its
-        // troubles are no reason to try again.
-        let (client, polls) = if args.method.is_idempotent() {
-            (client(within_the_server())?, client(within_the_server())?)
-        } else {
-            (client(redirect::Policy::none())?, client(within_the_server())?)
-        };
+        let polls = client(within_the_server(false))?;
+        let client = client(within_the_server(!args.method.is_idempotent()))?;
         let quiet = secret_args || args.sensitive || args.auth.is_some();
         Ok(Self { args, client, polls, url, headers: headers(args)?, quiet })
     }
@@ -176,12 +171,14 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Redirects are followed as long as they stay with the server that was asked: headers, body and query are for it alone. Any
-/// other redirect is the answer.
-fn within_the_server() -> redirect::Policy {
-    redirect::Policy::custom(|attempt| {
+/// Redirects are followed as long as they stay with the server that was asked: headers, body and query are for it alone.
+/// With `only_repeats` also only those that ask for the very same elsewhere: behind another one the work may be done, so
+/// that trouble there is no reason to do it again. Any other redirect is the answer.
+fn within_the_server(only_repeats: bool) -> redirect::Policy {
+    redirect::Policy::custom(move |attempt| {
         let asked = attempt.previous().first().map(Url::origin);
-        if asked != Some(attempt.url().origin()) {
+        let repeats = matches!(attempt.status().as_u16(), 307 | 308);
+        if asked != Some(attempt.url().origin()) || (only_repeats && !repeats) {
             attempt.stop()
         } else if attempt.previous().len() > MAX_REDIRECTS {
             attempt.error("too many redirects")
