@@ -310,7 +310,15 @@ fn trouble(error: &reqwest::Error) -> Trouble {
 mod tests {
     use std::time::Duration;
 
-    use super::{credentials, retry_after};
+    use axum::{
+        Router,
+        http::{StatusCode, header},
+        routing::any,
+    };
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::{Args, Caller, Target, credentials, retry_after};
     use crate::runners::http::args::{Auth, SecretRef};
 
     #[test]
@@ -320,6 +328,40 @@ mod tests {
         assert!(soon > Duration::from_hours(24));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
         assert_eq!(retry_after("soon"), None);
+    }
+
+    /// A server that redirects `/303` and `/307` to its own `/end`, and `/away` to another server's.
+    async fn server(other: &str) -> String {
+        let to = |status: StatusCode, location: String| {
+            any(move || std::future::ready((status, [(header::LOCATION, location.clone())])))
+        };
+        let paths = Router::new()
+            .route("/303", to(StatusCode::SEE_OTHER, "/end".into()))
+            .route("/307", to(StatusCode::TEMPORARY_REDIRECT, "/end".into()))
+            .route("/away", to(StatusCode::TEMPORARY_REDIRECT, format!("{other}/end")))
+            .route("/end", any(|| std::future::ready(StatusCode::OK)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async { axum::serve(listener, paths).await });
+        format!("http://{address}")
+    }
+
+    #[rstest]
+    #[case::the_same_elsewhere("POST", "/307", 200)]
+    #[case::something_else_after_work("POST", "/303", 303)]
+    #[case::something_else("GET", "/303", 200)]
+    #[case::another_server("GET", "/away", 307)]
+    #[case::another_server_after_work("POST", "/away", 307)]
+    #[tokio::test]
+    async fn redirects_stay_with_the_server_and_do_no_work_twice(
+        #[case] method: &str,
+        #[case] path: &str,
+        #[case] status: u16,
+    ) {
+        let server = server(&server("").await).await;
+        let args = Args::read(&json!({"url": format!("{server}{path}"), "method": method})).unwrap();
+        let caller = Caller::new(&args, false).unwrap();
+        assert_eq!(caller.call(&Target::Request).await.unwrap().status, status);
     }
 
     #[test]
