@@ -135,9 +135,9 @@ fn read_status(text: &str) -> RunnerExecutionStatus {
         let mut understood = Map::new();
         for (field, text) in fields {
             let Ok(value) = serde_json::from_str(text.get()) else { continue };
-            let alone = Value::Object(Map::from_iter([(field.clone(), value)]));
+            let alone = Map::from_iter([(field, value)]);
             if RunnerExecutionStatus::deserialize(&alone).is_ok() {
-                understood.extend(alone.as_object().cloned().unwrap_or_default());
+                understood.extend(alone);
             }
         }
         let status: RunnerExecutionStatus = serde_json::from_value(understood.into()).unwrap_or_default();
@@ -254,6 +254,11 @@ impl Execution {
     /// The name of what the runner creates.
     pub fn child_name(&self) -> &str {
         self.spec.as_ref().ok().and_then(|s| s.context.name.as_deref()).unwrap_or_else(|| self.name())
+    }
+
+    /// Whether some of its arguments come from Secrets, so that what repeats arguments may be told nowhere.
+    pub fn has_secret_args(&self) -> bool {
+        self.spec.as_ref().is_ok_and(|spec| !spec.args_from.is_empty())
     }
 
     /// The recorded child.

@@ -45,7 +45,6 @@ pub(super) async fn manifests(
         Ok(args) => args,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let spec = execution.spec.as_ref().ok();
     let run = Run {
         name: execution.child_name(),
         execution: execution.name(),
@@ -53,9 +52,9 @@ pub(super) async fn manifests(
         namespace: execution.namespace(),
         service_account: &plan.service_account,
         args: &args,
-        secret_args: spec.is_some_and(|spec| !spec.args_from.is_empty()),
+        secret_args: execution.has_secret_args(),
         input_secret: &input::name(execution),
-        dry_run: spec.is_some_and(|spec| spec.context.dry_run),
+        dry_run: execution.spec.as_ref().is_ok_and(|spec| spec.context.dry_run),
     };
     Ok(match plan.runner.render(&run) {
         Ok(mut rendered) => {

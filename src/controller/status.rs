@@ -249,7 +249,7 @@ fn give_back(status: &mut RunnerExecutionStatus, output: Option<Output>) -> bool
 
 /// What a dry run shows, and how it says so.
 fn shown(execution: &Execution, rendered: Option<Value>, accepted: &str) -> (Option<Value>, String) {
-    if execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty()) {
+    if execution.has_secret_args() {
         return (
             None,
             format!("{accepted}; what would be made is not shown, since arguments come from a Secret."),

@@ -158,7 +158,7 @@ pub(super) const BUGS: &[Bug] = &[
         name: "a status with a word of another version is read as none",
         file: "src/controller/execution.rs",
         find: "if RunnerExecutionStatus::deserialize(&alone).is_ok() {",
-        replace: "if alone.is_null() {",
+        replace: "if alone.is_empty() {",
         checks: &[Pure("controller::")],
     },
     Bug {

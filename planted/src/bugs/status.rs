@@ -26,7 +26,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a dry run shows arguments that come from a Secret",
         file: STATUS,
-        find: "if execution.spec.as_ref().is_ok_and(|s| !s.args_from.is_empty()) {",
+        find: "if execution.has_secret_args() {",
         replace: "if execution.spec.is_err() {",
         checks: &[Pure("controller::")],
     },

@@ -83,7 +83,7 @@ impl Pass<'_> {
         let Some(mut refusal) = error::refusal(&error, attempt) else {
             return self.tell_of_failure(error, doing);
         };
-        if self.has_secrets() && error::may_repeat_values(&error) {
+        if self.execution.has_secret_args() && error::may_repeat_values(&error) {
             refusal.message = error::without_values(&error);
         }
         if refusal.reason == Reason::Forbidden
@@ -98,14 +98,9 @@ impl Pass<'_> {
         Ok(Next::Again(Seen::Refused(refusal)))
     }
 
-    /// Whether what is sent about the child may hold arguments from a Secret.
-    fn has_secrets(&self) -> bool {
-        self.execution.spec.as_ref().is_ok_and(|spec| !spec.args_from.is_empty())
-    }
-
     /// Failures in a row are told in the status of an execution that has not started.
     pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
-        let error = if self.has_secrets() { error::quiet(error) } else { error };
+        let error = if self.execution.has_secret_args() { error::quiet(error) } else { error };
         let (failures, _) = self.cx.memory.failed(self.execution.uid(), jitter());
         let has_begun = self.execution.is_finished() || self.execution.recorded_child().is_some();
         if failures < TELL_AFTER || has_begun {

@@ -115,7 +115,8 @@ impl<'a> Caller<'a> {
                 .map_err(|_| invalid("spec.args.caBundle: must be certificates in PEM form"))
         };
         let polls = client(within_the_server(false))?;
-        let client = client(within_the_server(!args.method.is_idempotent()))?;
+        let client =
+            if args.method.is_idempotent() { polls.clone() } else { client(within_the_server(true))? };
         let quiet = secret_args || args.sensitive || args.auth.is_some();
         Ok(Self { args, client, polls, url, headers: headers(args)?, quiet })
     }

@@ -81,8 +81,8 @@ fn runs_programs(text: &str) -> bool {
     let json: Option<serde_json::Value> = serde_json::from_str(text).ok();
     let json = json.map(|json| json.to_string());
     let text = json.as_deref().unwrap_or(text);
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || matches!(c, '{' | '"')).collect();
-    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, '{' | '"'));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     let labelled =
         words.windows(2).any(|pair| matches!(pair, ["provisioner", "local-exec"] | ["data", "external"]));
     labelled || ["\"local-exec\"", "\"external\""].iter().any(|word| text.contains(word))
