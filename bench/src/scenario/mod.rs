@@ -180,7 +180,10 @@ impl Scenario {
     pub fn suited(self, peers: &[Peer]) -> Vec<Peer> {
         let suits = |peer: &Peer| match self {
             Self::Accounting | Self::Latency | Self::Ramp | Self::Soak => peer.is_reactive(),
-            Self::State | Self::Noise => matches!(peer, Peer::Ours | Peer::GoTuned | Peer::GoDefault),
+            Self::State => matches!(peer, Peer::Ours | Peer::GoTuned | Peer::GoDefault),
+            Self::Noise => {
+                matches!(peer, Peer::Reactive | Peer::Ours | Peer::GoTuned | Peer::GoDefault)
+            }
             Self::Floor => *peer == Peer::Floor,
             Self::Argo => *peer == Peer::Ours,
             Self::Drain | Self::Sizes | Self::All => true,
