@@ -28,6 +28,7 @@ mod nodes;
 mod outcome;
 mod pod_spec_patch;
 mod service_account;
+mod signature;
 mod template;
 #[cfg(test)]
 mod tests;

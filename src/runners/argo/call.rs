@@ -2,12 +2,13 @@
 //!
 //! In: the call as it is written, and the templates there are. Out: problems. Pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use serde_json::Value;
 
 use super::{
     document::{Echo, Findings, Path, get, instead, items, text},
+    signature::Signature,
     template,
     validate::Workflow,
     variables::{is_name, names},
@@ -35,7 +36,7 @@ pub(super) fn check(call: Call<'_, '_>, workflow: &Workflow<'_>, findings: &mut 
     check_values(arguments.value, arguments.at, findings);
     check_reference(call, &["template", "templateRef", "inline"], workflow, findings);
     if let Some(target) = target(call.value, workflow) {
-        check_supplied(target, arguments, findings);
+        check_supplied(&target, arguments, findings);
     }
     if let Some(name) = text(call.value, "onExit") {
         check_template_name(name, workflow, &call.at.field("onExit"), findings);
@@ -44,11 +45,11 @@ pub(super) fn check(call: Call<'_, '_>, workflow: &Workflow<'_>, findings: &mut 
     check_hooks(call, arguments, workflow, findings);
 }
 
-/// The template that a call runs, if it stands in the spec.
-pub(super) fn target<'a>(call: &'a Value, workflow: &Workflow<'a>) -> Option<&'a Value> {
+/// Of the template that a call runs, if that stands in the spec.
+pub(super) fn target<'a>(call: &'a Value, workflow: &Workflow<'a>) -> Option<Rc<Signature<'a>>> {
     match (get(call, "inline"), get(call, "templateRef"), text(call, "template")) {
-        (Some(inline), _, _) => Some(inline),
-        (None, None, Some(name)) => workflow.templates.get(name).copied(),
+        (Some(inline), _, _) => Some(Rc::new(Signature::of(inline))),
+        (None, None, Some(name)) => workflow.templates.get(name).map(Rc::clone),
         (None, Some(_), _) | (None, None, None) => None,
     }
 }
@@ -116,7 +117,7 @@ pub(super) fn check_hooks(
         let arguments =
             if name == "exit" && !has_own { given } else { Arguments { value: own, at: &own_at } };
         if let Some(target) = target(hook, workflow) {
-            check_supplied(target, arguments, findings);
+            check_supplied(&target, arguments, findings);
         }
     }
 }
@@ -134,47 +135,33 @@ pub(super) fn check_inputs(
 }
 
 /// Whether a template gets a value for every input that has none of its own.
-fn check_supplied(target: &Value, arguments: Arguments<'_, '_>, findings: &mut Findings) {
-    let inputs = get(target, "inputs").unwrap_or(&Value::Null);
-    let called = || format!("the template `{}`", Echo(text(target, "name").unwrap_or("(inline)")));
-    for input in items(inputs, "parameters") {
-        let has_own = ["value", "default", "valueFrom"].iter().any(|key| get(input, key).is_some());
-        let Some(name) = text(input, "name").filter(|_| !has_own) else { continue };
-        if !names(arguments.value, "parameters").any(|given| given == name) {
-            findings.add(&arguments.at.field("parameters"), || {
-                let spare = spare(arguments.value, inputs, "parameters");
-                let hint = instead(name, spare.iter().copied());
-                let hint = if hint.starts_with("did") {
-                    format!("; you pass one with a similar name: {hint}")
-                } else {
-                    String::new()
-                };
-                format!("{} needs the parameter `{}`: add it{hint}", called(), Echo(name))
-            });
-        }
+fn check_supplied(target: &Signature<'_>, arguments: Arguments<'_, '_>, findings: &mut Findings) {
+    let Signature { name: template, parameters, artifacts } = target;
+    let given = given(arguments.value, "parameters", &parameters.needed);
+    for name in parameters.needed.iter().filter(|name| !given.contains(*name)) {
+        findings.add(&arguments.at.field("parameters"), || {
+            // Likely a misspelt name of one that the template asks for.
+            let spare = given.iter().copied().filter(|name| !parameters.inputs.contains(name));
+            let hint = instead(name, spare);
+            let hint = if hint.starts_with("did") {
+                format!("; you pass one with a similar name: {hint}")
+            } else {
+                String::new()
+            };
+            format!("the template `{}` needs the parameter `{}`: add it{hint}", Echo(template), Echo(name))
+        });
     }
-    for input in items(inputs, "artifacts") {
-        let Some(name) = text(input, "name").filter(|_| needs_artifact(input)) else { continue };
-        if !names(arguments.value, "artifacts").any(|given| given == name) {
-            findings.add(&arguments.at.field("artifacts"), || {
-                format!("{} needs the artifact `{}`: add it", called(), Echo(name))
-            });
-        }
+    let given = self::given(arguments.value, "artifacts", &artifacts.needed);
+    for name in artifacts.needed.iter().filter(|name| !given.contains(*name)) {
+        findings.add(&arguments.at.field("artifacts"), || {
+            format!("the template `{}` needs the artifact `{}`: add it", Echo(template), Echo(name))
+        });
     }
 }
 
-/// Arguments that the template does not ask for: likely a misspelt name of one that it does.
-fn spare<'a>(arguments: &'a Value, inputs: &Value, key: &str) -> Vec<&'a str> {
-    let wanted: BTreeSet<&str> = names(inputs, key).collect();
-    names(arguments, key).filter(|name| !wanted.contains(name)).collect()
-}
-
-/// An input artifact without a place of its own. Whatever else stands in it may be one.
-fn needs_artifact(input: &Value) -> bool {
-    const NO_PLACE: [&str; 7] = ["name", "path", "mode", "recurseMode", "optional", "archive", "description"];
-    let optional = get(input, "optional").is_some_and(|value| value.as_bool() != Some(false));
-    let fields = input.as_object().into_iter().flatten();
-    !optional && fields.filter(|(_, value)| !value.is_null()).all(|(key, _)| NO_PLACE.contains(&key.as_str()))
+/// The names of what is handed over, if any is needed.
+fn given<'a>(arguments: &'a Value, key: &str, needed: &[&str]) -> BTreeSet<&'a str> {
+    if needed.is_empty() { BTreeSet::new() } else { names(arguments, key).collect() }
 }
 
 /// Names of parameters and artifacts: there, valid, and each once.

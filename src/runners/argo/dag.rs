@@ -17,6 +17,10 @@ const RESULTS: [&str; 8] =
 /// Those that only tasks with items have.
 const RESULTS_OF_ITEMS: [&str; 2] = ["AnySucceeded", "AllFailed"];
 
+/// How many steps the search for indirect dependencies may take in one dag: enough for 1,400 tasks in a row of which
+/// each takes a value from the first. A dag as large as an object can be would keep the controller for a minute.
+const MOST_STEPS: usize = 1_000_000;
+
 /// The tasks by name, each with the names it waits for.
 struct Graph<'a> {
     tasks: BTreeMap<&'a str, &'a Value>,
@@ -51,8 +55,9 @@ pub(super) fn check(dag: &Value, tasks: &[(&Value, Path)], at: &Path, findings: 
         });
         return;
     }
+    let mut steps = MOST_STEPS;
     for (task, at) in tasks {
-        check_arguments(task, &graph, at, findings);
+        check_arguments(task, &graph, &mut steps, at, findings);
     }
 }
 
@@ -130,18 +135,19 @@ fn check_target(dag: &Value, graph: &Graph<'_>, at: &Path, findings: &mut Findin
     }
 }
 
-/// A task that takes a value from another must wait for it.
-fn check_arguments(task: &Value, graph: &Graph<'_>, at: &Path, findings: &mut Findings) {
+/// A task that takes a value from another must wait for it. Where that takes too many steps to tell, Argo tells it.
+fn check_arguments(task: &Value, graph: &Graph<'_>, steps: &mut usize, at: &Path, findings: &mut Findings) {
     let arguments = get(task, "arguments").unwrap_or(&Value::Null);
+    let name = text(task, "name").unwrap_or_default();
     let mut before = None;
     for (list, field) in [("parameters", "value"), ("artifacts", "from")] {
         for (i, argument) in items(arguments, list).iter().enumerate() {
             let source = text(argument, field).and_then(|value| value.strip_prefix("{{tasks."));
             let Some(source) = source.and_then(|rest| rest.split('.').next()) else { continue };
-            if !is_name(source) || !graph.tasks.contains_key(source) {
+            if !is_name(source) || !graph.tasks.contains_key(source) || graph.waits_itself(name, source) {
                 continue;
             }
-            let before = before.get_or_insert_with(|| graph.before(text(task, "name").unwrap_or_default()));
+            let Some(before) = before.get_or_insert_with(|| graph.before(name, steps)) else { return };
             if !before.contains(source) {
                 findings.add(&at.field("arguments").field(list).index(i).field(field), || {
                     format!(
@@ -159,16 +165,22 @@ impl<'a> Graph<'a> {
         self.waits_for.get(name).into_iter().flatten().copied()
     }
 
-    /// All tasks that are over before that one begins.
-    fn before(&self, name: &str) -> BTreeSet<&'a str> {
+    /// Whether a task waits for another, and not only for one that does.
+    fn waits_itself(&self, name: &str, other: &str) -> bool {
+        self.waits_for.get(name).is_some_and(|names| names.contains(other))
+    }
+
+    /// All tasks that are over before that one begins, unless that takes more steps than are left.
+    fn before(&self, name: &str, steps: &mut usize) -> Option<BTreeSet<&'a str>> {
         let mut before = BTreeSet::new();
         let mut open: Vec<&str> = self.waits_for(name).collect();
         while let Some(name) = open.pop() {
+            *steps = steps.checked_sub(1)?;
             if before.insert(name) {
                 open.extend(self.waits_for(name));
             }
         }
-        before
+        Some(before)
     }
 
     /// Some tasks that wait for each other, the first one again at the end.
@@ -176,16 +188,20 @@ impl<'a> Graph<'a> {
         let mut done = BTreeSet::new();
         for start in self.waits_for.keys() {
             let mut path: Vec<&'a str> = Vec::new();
+            let mut on_path = BTreeSet::new();
             let mut open = vec![(*start, 0_usize)];
             while let Some((name, depth)) = open.pop() {
-                path.truncate(depth);
-                if let Some(first) = path.iter().position(|on_path| *on_path == name) {
-                    return Some(path.into_iter().skip(first).chain([name]).collect());
+                for left in path.split_off(depth.min(path.len())) {
+                    on_path.remove(left);
+                }
+                if on_path.contains(name) {
+                    return Some(path.into_iter().skip_while(|it| *it != name).chain([name]).collect());
                 }
                 if !done.insert(name) {
                     continue;
                 }
                 path.push(name);
+                on_path.insert(name);
                 open.extend(self.waits_for(name).map(|next| (next, depth + 1)));
             }
         }

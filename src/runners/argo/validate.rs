@@ -7,7 +7,10 @@
 //! Argo might accept. What Argo's operator adds to every Workflow (`workflowDefaults`) is not known here: a
 //! Workflow that takes its entrypoint, templates or parameters from there must repeat them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use serde_json::Value;
 
@@ -15,6 +18,7 @@ use super::{
     super::Problem,
     call::{self, Arguments, Call},
     document::{Echo, Findings, Path, fold, get, instead, items, text},
+    signature::Signature,
     template,
     variables::{Globals, names},
 };
@@ -72,7 +76,7 @@ const FIELDS: [&str; 42] = [
 /// A spec whose templates can be looked up.
 #[derive(Debug)]
 pub(super) struct Workflow<'a> {
-    pub(super) templates: BTreeMap<&'a str, &'a Value>,
+    pub(super) templates: BTreeMap<&'a str, Rc<Signature<'a>>>,
     pub(super) globals: Globals<'a>,
     /// What templates need not repeat.
     pub(super) defaults: Option<&'a Value>,
@@ -146,7 +150,10 @@ fn check_templates(spec: &Value, at: &Path, findings: &mut Findings) {
     }
     check_template_names(list, &at.field("templates"), findings);
     let workflow = Workflow {
-        templates: list.iter().filter_map(|item| Some((text(item, "name")?, item))).collect(),
+        templates: list
+            .iter()
+            .filter_map(|item| Some((text(item, "name")?, Rc::new(Signature::of(item)))))
+            .collect(),
         globals: globals(spec),
         defaults: get(spec, "templateDefaults"),
     };

@@ -3,11 +3,17 @@
 //! In: texts of a template, and the names that are in reach of them. Out: problems, only for what Argo is sure
 //! to refuse. Pure. Expressions (`{{=...}}`) are left to Argo, and so is everything of an unknown shape.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use serde_json::Value;
 
-use super::document::{Echo, Findings, Path, instead, items, text};
+use super::{
+    document::{Echo, Findings, Path, instead, items, text},
+    signature::Signature,
+};
 
 /// Splits a text at its `{{...}}`: the texts around them (one more than tags) and what stands within. `None` if
 /// a `{{` is never closed. Pairs them as Argo does: each `{{` with the next `}}`.
@@ -59,10 +65,10 @@ impl Kind {
 }
 
 /// A step or task that others of its template can refer to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sibling<'a> {
-    /// The template it runs, where that stands in the spec.
-    pub(super) target: Option<&'a Value>,
+    /// Of the template it runs, where that stands in the spec.
+    pub(super) target: Option<Rc<Signature<'a>>>,
     /// Its position; in a dag all are 0, the order does not matter there.
     pub(super) rank: usize,
 }
@@ -181,7 +187,7 @@ impl<'a, 'p> Scope<'a, 'p> {
             if here.kind.word() == Some(word)
                 && let Some(sibling) = here.siblings.get(name)
             {
-                return here.judge_found(word, name, *sibling, rest);
+                return here.judge_found(word, name, sibling, rest);
             }
             scope = here.around;
         }
@@ -204,7 +210,13 @@ impl<'a, 'p> Scope<'a, 'p> {
         }
     }
 
-    fn judge_found(&self, word: &str, name: &str, sibling: Sibling<'_>, rest: &[&str]) -> Result<(), String> {
+    fn judge_found(
+        &self,
+        word: &str,
+        name: &str,
+        sibling: &Sibling<'_>,
+        rest: &[&str],
+    ) -> Result<(), String> {
         if sibling.rank > self.up_to {
             return Err(format!(
                 "{{{{{word}.{}...}}}} refers to a step that comes later: move it before",
@@ -221,20 +233,21 @@ impl<'a, 'p> Scope<'a, 'p> {
                 OUTPUTS.join(", ")
             ));
         }
-        let (Some(target), ["outputs", what @ ("parameters" | "artifacts"), output]) = (sibling.target, rest)
-        else {
-            return Ok(());
+        let (Some(target), ["outputs", what, output]) = (&sibling.target, rest) else { return Ok(()) };
+        let ports = match *what {
+            "parameters" => &target.parameters,
+            "artifacts" => &target.artifacts,
+            _ => return Ok(()),
         };
-        let outputs = target.get("outputs").unwrap_or(&Value::Null);
-        if names(outputs, what).any(|known| known == *output) {
+        if ports.outputs.contains(output) {
             return Ok(());
         }
         Err(format!(
             "{{{{{word}.{}.outputs.{what}.{}}}}} refers to an output that the template `{}` does not declare; {}",
             Echo(name),
             Echo(output),
-            Echo(text(target, "name").unwrap_or("(inline)")),
-            instead(output, names(outputs, what))
+            Echo(target.name),
+            instead(output, ports.outputs.iter().copied())
         ))
     }
 }
