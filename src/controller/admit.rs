@@ -31,7 +31,8 @@ pub struct Plan {
 
 /// The plan for an execution, or why there is none.
 pub fn admit(execution: &Execution, registry: &Registry) -> Result<Plan, Refusal> {
-    let spec = execution.spec.as_ref().map_err(|problem| {
+    let spec = execution.spec.as_ref().map_err(|unread| {
+        let problem = &unread.problem;
         let reason = if problem.path == "spec.args" { Reason::InvalidArgs } else { Reason::InvalidSpec };
         refuse(reason, problem.to_string())
     })?;

@@ -35,10 +35,8 @@ const BULK_OF_A_VALUE: usize = 64;
 pub struct Execution {
     /// Its metadata, without labels, annotations and managed fields.
     pub metadata: ObjectMeta,
-    /// Its spec, or what is wrong with it.
-    pub spec: Result<Box<RunnerExecutionSpec>, Problem>,
-    /// Of a spec with something wrong, whose it is and when it may go.
-    rudiments: Option<Box<Rudiments>>,
+    /// Its spec, unless something is wrong with it.
+    pub spec: Result<Box<RunnerExecutionSpec>, Box<Unread>>,
     /// Its status without the conditions and without what is unreadable.
     pub status: RunnerExecutionStatus,
     /// What is kept of its conditions.
@@ -58,8 +56,16 @@ struct Wire {
     status: Option<Box<RawValue>>,
 }
 
-/// What counts even of a spec that is not understood as a whole.
-#[derive(Clone, Default, Deserialize)]
+/// A spec that is not understood as a whole.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// What is wrong with it.
+    pub problem: Problem,
+    rudiments: Rudiments,
+}
+
+/// What counts even of such a spec: whose it is, and when it may go.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Rudiments {
     #[serde(deserialize_with = "if_understood")]
@@ -94,8 +100,9 @@ impl From<Wire> for Execution {
         let spec = read_spec(text, &shape);
         let mut execution = Self {
             metadata: wire.metadata.into(),
-            rudiments: spec.is_err().then(|| serde_json::from_str(text).unwrap_or_default()),
-            spec,
+            spec: spec.map_err(|problem| {
+                Box::new(Unread { problem, rudiments: serde_json::from_str(text).unwrap_or_default() })
+            }),
             conditions: Conditions::of(&std::mem::take(&mut status.conditions)),
             status,
             bulk: text.len() + shape.values * BULK_OF_A_VALUE,
@@ -237,17 +244,18 @@ impl Execution {
 
     /// Whether another controller is responsible for it.
     pub fn is_managed_elsewhere(&self) -> bool {
-        let rudiments = self.rudiments.as_ref().and_then(|it| it.managed_by.as_deref());
-        let managed_by = self.spec.as_ref().map_or(rudiments, |spec| spec.managed_by.as_deref());
-        managed_by.is_some_and(|by| by != MANAGED_BY)
+        let managed_by = match &self.spec {
+            Ok(spec) => &spec.managed_by,
+            Err(unread) => &unread.rudiments.managed_by,
+        };
+        managed_by.as_ref().is_some_and(|by| by != MANAGED_BY)
     }
 
     /// The name of its runner, or nothing.
     pub fn runner(&self) -> &str {
-        match (&self.spec, &self.rudiments) {
-            (Ok(spec), _) => &spec.runner,
-            (Err(_), Some(rudiments)) => &rudiments.runner,
-            (Err(_), None) => "",
+        match &self.spec {
+            Ok(spec) => &spec.runner,
+            Err(unread) => &unread.rudiments.runner,
         }
     }
 
@@ -273,8 +281,10 @@ impl Execution {
 
     /// When it is to be deleted, once it has finished.
     pub fn expires(&self) -> Option<Timestamp> {
-        let rudiments = self.rudiments.as_ref().and_then(|it| it.ttl_seconds_after_finished);
-        let ttl = self.spec.as_ref().map_or(rudiments, |spec| spec.ttl_seconds_after_finished)?;
+        let ttl = match &self.spec {
+            Ok(spec) => spec.ttl_seconds_after_finished,
+            Err(unread) => unread.rudiments.ttl_seconds_after_finished,
+        }?;
         let end = self.status.completion_time.as_ref()?.0;
         end.checked_add(std::time::Duration::from_secs(u64::try_from(ttl).unwrap_or(0))).ok()
     }

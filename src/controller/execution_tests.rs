@@ -58,7 +58,7 @@ fn a_spec_stored_past_the_schema_is_a_problem_with_a_path_and_without_values(
 ) {
     let execution: Execution =
         serde_json::from_str(&format!(r#"{{"metadata":{{"name":"a"}},"spec":{spec}}}"#)).unwrap();
-    let problem = execution.spec.unwrap_err();
+    let problem = execution.spec.unwrap_err().problem;
     assert!(problem.path.starts_with(path), "{problem}");
     assert!(problem.what.contains(what), "{problem}");
     assert!(!problem.to_string().contains("sesame"));
@@ -102,7 +102,8 @@ proptest! {
         let list: ObjectList<Execution> = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(list.items[0].name(), "bad");
         prop_assert!(list.items[1].spec.is_ok());
-        if let Err(problem) = &list.items[0].spec {
+        if let Err(unread) = &list.items[0].spec {
+            let problem = &unread.problem;
             prop_assert!(problem.path.starts_with("spec") && !problem.what.is_empty());
         }
     }

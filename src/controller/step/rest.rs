@@ -10,6 +10,9 @@ use crate::controller::{
     reconcile::{Next, Pass, jitter},
 };
 
+/// Passes never follow each other without a rest.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+
 impl Pass<'_> {
     /// Decide again on the child as this pass knows it.
     pub(super) fn again(&self) -> Next {
@@ -53,14 +56,12 @@ fn pause(delay: Duration, patience: Option<Patience>, now: Timestamp) -> Duratio
         }
         Some(Patience::None | Patience::Endless) | None => None,
     };
-    delay.min(left.unwrap_or(delay)).max(Duration::from_millis(10))
+    delay.min(left.unwrap_or(delay)).max(SHORTEST_REST)
 }
 
-/// How long it is until then; never so short that passes follow each other without a rest.
+/// How long it is until then.
 pub(super) fn wait_until(time: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(Timestamp::now()))
-        .unwrap_or(Duration::ZERO)
-        .max(Duration::from_millis(10))
+    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO).max(SHORTEST_REST)
 }
 
 #[cfg(test)]
