@@ -56,13 +56,17 @@ pub async fn run(input: &InputFile, pod: &Pod, stop: &CancellationToken) -> Resu
     write_values(&helm.args.values)?;
     let told = helm.carry_out(&mark).await?;
     if helm.dry_run {
-        return Ok(Done { message: String::new(), output: words::plan(&told), sensitive: false });
+        let plan = helm.redactor.clean_fields(words::plan(&told));
+        return Ok(Done { message: String::new(), output: plan, sensitive: false });
     }
     let output = match helm.args.command {
         Command::Install | Command::Upgrade | Command::Rollback => helm.outputs(&told).await?,
         Command::Uninstall | Command::Test => Map::new(),
     };
-    Ok(Done { message: words::done(&helm.args, &helm.release), output, sensitive: pod.secret_args })
+    // What is made of a template of the user's may hold any value.
+    let sensitive = helm.args.output.additional.is_some() && helm.args.secret_values().next().is_some();
+    let message = words::done(&helm.args, &helm.release);
+    Ok(Done { message, output, sensitive: sensitive || pod.secret_args })
 }
 
 impl Helm<'_> {
@@ -200,7 +204,8 @@ fn release_of(args: &Args, input: &InputFile, pod: &Pod) -> Result<String, Failu
 
 /// Hides the arguments if some come from Secrets, and what is mounted from Secrets in any case.
 fn redactor(args: &Args, input: &InputFile, secret_args: bool) -> Redactor {
-    let mounted: Vec<Value> = (0..args.values_from.len())
+    let mounted: Vec<Value> = args
+        .secret_values()
         .filter_map(|index| std::fs::read_to_string(format!("{VALUES_FOLDER}/{index}")).ok())
         .flat_map(|text| {
             let values = serde_yaml::from_str(&text).unwrap_or(Value::Null);

@@ -58,6 +58,11 @@ impl Source {
         [&key.name, &key.key].into_iter().all(|text| is_key(text, 253))
     }
 
+    /// Whether nobody is to see what is there.
+    pub(super) const fn is_secret(&self) -> bool {
+        matches!(self, Self::SecretKeyRef(_))
+    }
+
     /// The volume with that key in a file.
     pub(super) fn volume(&self, path: &str) -> Value {
         json!({"projected": {"sources": [self.projection(path)]}})

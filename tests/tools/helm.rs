@@ -114,9 +114,12 @@ async fn a_chart_may_come_from_a_repository() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_the_objects_and_leaves_nothing_behind() -> Result<()> {
     let stage = stage().await?;
+    let hidden = "--from-literal=values=greeting: open sesame";
+    stage.kubectl(&["create", "secret", "generic", "hidden", hidden]).await?;
     let before = stage.content().await?;
     let dry = |spec: &mut Value| spec["context"]["dryRun"] = json!(true);
-    stage.run("a", "helm", args("install", json!({})), dry).await?;
+    let values_from = json!({"valuesFrom": [{"secretKeyRef": {"name": "hidden", "key": "values"}}]});
+    stage.run("a", "helm", args("install", values_from), dry).await?;
     let end = stage.ends("a", Phase::Succeeded, Reason::DryRunSucceeded).await?;
     let shown = end.status.and_then(|status| status.dry_run?.rendered).context("nothing is shown")?;
     let kinds: BTreeSet<&str> = shown["objects"]
@@ -126,6 +129,8 @@ async fn a_dry_run_shows_the_objects_and_leaves_nothing_behind() -> Result<()> {
         .filter_map(|it| it["kind"].as_str())
         .collect();
     ensure!(kinds == BTreeSet::from(["ConfigMap", "Deployment"]), "{kinds:?}");
+    let shown = shown.to_string();
+    ensure!(shown.contains("•••") && !shown.contains("sesame"), "{shown}");
     stage.gone("job", "a").await?;
     stage.kubectl(&["wait", "--for=delete", "--timeout=60s", "pods", "-l", "job-name=a"]).await?;
     ensure!(stage.content().await? == before, "left behind: {:?}", stage.content().await?);

@@ -176,6 +176,12 @@ impl Args {
         read(args, Self::check)
     }
 
+    /// The places in `valuesFrom` of what comes from Secrets.
+    pub fn secret_values(&self) -> impl Iterator<Item = usize> + '_ {
+        let places = self.values_from.iter().enumerate();
+        places.filter(|(_, source)| source.is_secret()).map(|(place, _)| place)
+    }
+
     /// How long helm waits for what it made.
     pub fn wait(&self) -> Duration {
         duration::or_default(self.timeout.as_deref(), TIMEOUT)
