@@ -25,9 +25,9 @@ use runner_controller::{
         status,
     },
     crd::ResourceRef,
-    runners::{Observation, Registry, Settings},
+    runners::{Observation, Registry, Rendered, Run, Runner as _, Settings, argo::ArgoWorkflow},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An execution that has just been created, with 1 KiB of arguments.
 const EXECUTION: &str = include_str!("recorded/execution.json");
@@ -139,8 +139,34 @@ fn encode_finished(execution: Execution) -> Option<Value> {
     black_box(status::patch(&execution, &new))
 }
 
+/// A dag of a thousand tasks in a row, each with a value from the one before, that run a template with a thousand inputs:
+/// what takes a time that grows with the square of its size shows here.
+fn large_workflow() -> Value {
+    let inputs: Vec<Value> = (0..1000).map(|i| json!({"name": format!("p{i}"), "default": "x"})).collect();
+    let tasks: Vec<Value> = (0..1000)
+        .map(|i| {
+            let value =
+                if i == 0 { String::new() } else { format!("{{{{tasks.t{}.outputs.result}}}}", i - 1) };
+            let depends = if i == 0 { String::new() } else { format!("t{}", i - 1) };
+            let arguments = json!({"parameters": [{"name": "p0", "value": value}]});
+            json!({"name": format!("t{i}"), "template": "leaf", "depends": depends, "arguments": arguments})
+        })
+        .collect();
+    json!({"workflow": {"entrypoint": "main", "templates": [
+        {"name": "main", "dag": {"tasks": tasks}},
+        {"name": "leaf", "inputs": {"parameters": inputs}, "container": {"image": "x"}},
+    ]}})
+}
+
+#[library_benchmark(config = limits(116_000_000, 168_000))]
+#[bench::dag(large_workflow())]
+fn check_workflow(args: Value) -> Rendered {
+    black_box(ArgoWorkflow.render(&Run::example(black_box(&args))).unwrap())
+}
+
 library_benchmark_group!(
     name = paths;
-    benchmarks = decision, decode_execution, decode_metadata, decode_job, encode_started, encode_finished
+    benchmarks = decision, decode_execution, decode_metadata, decode_job, encode_started, encode_finished,
+        check_workflow
 );
 main!(library_benchmark_groups = paths);
