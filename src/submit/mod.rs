@@ -9,7 +9,7 @@
 
 use std::{io::Write, path::PathBuf, pin::Pin, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::{
@@ -130,7 +130,20 @@ pub async fn create_and_follow(
         exit: Exit::NotUnderstood,
         words: format!("cannot wait for signals: {error}"),
     })?;
-    let created = executions.create(wanted).await?;
+    let mut signals: Signals = Box::pin(signals);
+    let mut before = None;
+    let created = tokio::select! {
+        // What is known is told, whatever came with it.
+        biased;
+        created = executions.create(wanted) => created?,
+        () = given_up(&mut signals, &mut before, wanted, screen) => {
+            let (name, namespace) = (wanted.name_any(), wanted.namespace().unwrap_or_default());
+            screen.say(&format!(
+                "{name} may have been created, and goes on then; to see it: kubectl get rex {name} -n {namespace}"
+            ));
+            return Ok(Exit::Detached);
+        }
+    };
     if let Created::Adopted(there) = &created {
         let state =
             if Outcome::of(there).is_some() { "has finished already" } else { "is under way already" };
@@ -139,7 +152,26 @@ pub async fn create_and_follow(
     let execution = created.into_execution();
     let follower =
         Follower { executions, policy, execution, question: None, interrupted: false, disturbed: false };
-    follower.follow(screen, Box::pin(signals)).await
+    follower.follow(screen, Box::pin(stream::iter(before).chain(signals))).await
+}
+
+type Signals = Pin<Box<dyn Stream<Item = Signal>>>;
+
+/// Waits until whoever asked for the creation waits for it no longer, which a second signal says. The first is kept: it
+/// is about what is created.
+async fn given_up(
+    signals: &mut Signals,
+    before: &mut Option<Signal>,
+    wanted: &RunnerExecution,
+    screen: &mut Screen,
+) {
+    while let Some(signal) = signals.next().await {
+        if before.replace(signal).is_some() {
+            return;
+        }
+        screen.say(&format!("{} is being created; interrupt again not to wait for that", wanted.name_any()));
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Follows one execution, and does what interruptions ask for.
@@ -155,11 +187,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn follow(
-        mut self,
-        screen: &mut Screen,
-        mut signals: Pin<Box<dyn Stream<Item = Signal>>>,
-    ) -> Result<Exit, Failure> {
+    async fn follow(mut self, screen: &mut Screen, mut signals: Signals) -> Result<Exit, Failure> {
         let mut updates = Box::pin(self.executions.follow(&self.execution));
         let mut frames = frames();
         loop {

@@ -16,6 +16,8 @@ mod command;
 mod etcd;
 mod refusals;
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use command::{Submit, file};
 use common::{Env, message};
@@ -236,6 +238,27 @@ async fn an_interruption_cancels_or_detaches_as_asked() -> Result<()> {
         let rex = running(&env, name).await?;
         ensure!(!rex.spec.cancel, "{name} was cancelled");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_to_wait_for_an_api_server_that_never_answers() -> Result<()> {
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let folder = tempfile::tempdir()?;
+    let kubeconfig = json!({
+        "clusters": [{"name": "mute", "cluster": {"server": format!("http://{}", mute.local_addr()?)}}],
+        "contexts": [{"name": "mute", "context": {"cluster": "mute", "user": "nobody"}}],
+        "current-context": "mute",
+        "users": [{"name": "nobody", "user": {}}],
+    });
+    let submit = Submit::new(file(&folder, "kubeconfig", kubeconfig.to_string())?);
+    let submitting = submit.args(&["--runner", "job"]).stdin(refusals::FINE).start().await?;
+    let _connection = tokio::time::timeout(Duration::from_secs(30), mute.accept()).await??;
+    submitting.signal("INT").await?;
+    submitting.signal("TERM").await?;
+    let ended = submitting.end().await?;
+    let words = ["fine is being created; interrupt again", "fine may have been created"];
+    ensure!(ended.code == 75 && words.iter().all(|word| ended.stderr.contains(word)), "{ended:?}");
     Ok(())
 }
 
