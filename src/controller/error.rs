@@ -8,6 +8,7 @@ use kube::core::{ApiResource, Status};
 use super::{
     api::CallError,
     decide::{Patience, Refusal},
+    memory::Failing,
 };
 use crate::reason::Reason;
 
@@ -40,12 +41,20 @@ impl Error {
     pub fn retry_in(&self, delay: Duration, jitter: f64) -> Duration {
         let Self::Call { source, .. } = self else { return delay };
         let spread = |by: Duration| by.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0);
-        let delay = match source.code() {
-            None | Some(503) => delay.min(spread(LAST_RETRY_UNAVAILABLE)),
-            Some(422) => delay.max(spread(RETRY_INVALID)),
-            Some(_) => delay,
+        let delay = match (failing(source), source.code()) {
+            (Failing::Unanswered, _) => delay.min(spread(LAST_RETRY_UNAVAILABLE)),
+            (Failing::Answered, Some(422)) => delay.max(spread(RETRY_INVALID)),
+            (Failing::Answered, _) => delay,
         };
         source.retry_after().map_or(delay, |asked| delay.max(asked.min(Duration::from_secs(30))))
+    }
+
+    /// How it failed.
+    pub fn failing(&self) -> Failing {
+        match self {
+            Self::Call { source, .. } => failing(source),
+            Self::Panic => Failing::Answered,
+        }
     }
 
     /// One word for metrics.
@@ -56,6 +65,14 @@ impl Error {
             Self::Call { source: CallError::Transport(_), .. } => "transport",
             Self::Panic => "panic",
         }
+    }
+}
+
+/// How a call failed.
+pub fn failing(error: &CallError) -> Failing {
+    match error.code() {
+        None | Some(503) => Failing::Unanswered,
+        Some(_) => Failing::Answered,
     }
 }
 

@@ -40,6 +40,7 @@ struct Remembered {
     /// The child as our own last write left it, until its watch shows that or a later version.
     written_child: Option<Box<Entry>>,
     failures: u32,
+    last_failure: Option<Failing>,
     /// Not before then, unless the execution has another version than this.
     retry: Option<(Timestamp, u64)>,
     first_refusal: Option<Timestamp>,
@@ -49,6 +50,15 @@ struct Remembered {
     missing_since: Option<Timestamp>,
 }
 
+/// How a call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// The API server could not answer.
+    Unanswered,
+    /// It answered otherwise than was hoped.
+    Answered,
+}
+
 /// A refusal that is to be told later, so that it need not be found out again.
 #[derive(Debug)]
 struct PutOff {
@@ -56,6 +66,17 @@ struct PutOff {
     since: Timestamp,
     /// Of the execution that was refused.
     version: u64,
+}
+
+impl Remembered {
+    /// The first answer begins the row anew. An API server that has just come up refuses for a moment what it will allow,
+    /// since it has not read all rights and kinds yet: that must not be waited out for as long as the outage took.
+    fn failures_before(&self, failing: Failing) -> u32 {
+        match (self.last_failure, failing) {
+            (Some(Failing::Unanswered), Failing::Answered) => 0,
+            (Some(Failing::Unanswered | Failing::Answered) | None, _) => self.failures,
+        }
+    }
 }
 
 impl Memory {
@@ -162,18 +183,20 @@ impl Memory {
     }
 
     /// Counts one more failure in a row and tells when to try again; `jitter` is within 0 and 1.
-    pub fn failed(&self, uid: &str, jitter: f64) -> (u32, Duration) {
+    pub fn failed(&self, uid: &str, failing: Failing, jitter: f64) -> (u32, Duration) {
         self.with(uid, |r| {
-            r.failures = r.failures.saturating_add(1);
+            r.failures = r.failures_before(failing).saturating_add(1);
+            r.last_failure = Some(failing);
             let exponent = r.failures.saturating_sub(1).min(16);
             let delay = FIRST_RETRY.saturating_mul(1 << exponent).min(LAST_RETRY);
             (r.failures, delay.mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0))
         })
     }
 
-    /// Failures in a row.
-    pub fn failures(&self, uid: &str) -> u32 {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map_or(0, |r| r.failures)
+    /// How many failures in a row there were before one of that sort.
+    pub fn failures_before(&self, uid: &str, failing: Failing) -> u32 {
+        let all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid).map_or(0, |r| r.failures_before(failing))
     }
 
     /// Plans the next try of an execution of that version.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::{Entry, Execution, Memory, Refusal, later};
+use super::{Entry, Execution, Failing, Memory, Refusal, later};
 use crate::{
     controller::decide::Patience,
     reason::Reason,
@@ -19,10 +19,21 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn retries_come_ever_later_and_begin_anew_after_a_success() {
     let memory = Memory::default();
-    let delays: Vec<Duration> = (0..12).map(|_| memory.failed("a", 0.5).1).collect();
+    let delays: Vec<Duration> = (0..12).map(|_| memory.failed("a", Failing::Answered, 0.5).1).collect();
     assert!(delays.is_sorted() && delays.last() == Some(&Duration::from_mins(1)), "{delays:?}");
     memory.succeeded("a");
-    assert_eq!(memory.failed("a", 0.5).0, 1);
+    assert_eq!(memory.failed("a", Failing::Answered, 0.5).0, 1);
+}
+
+#[test]
+fn the_first_answer_after_an_outage_is_not_waited_out_for_as_long_as_the_outage_took() {
+    let memory = Memory::default();
+    let unanswered = (0..12).map(|_| memory.failed("a", Failing::Unanswered, 0.5).0);
+    assert_eq!(unanswered.last(), Some(12));
+    let answered: Vec<_> = (0..3).map(|_| memory.failed("a", Failing::Answered, 0.5)).collect();
+    assert_eq!(answered.first(), Some(&(1, Duration::from_millis(500))));
+    assert!(answered.is_sorted(), "{answered:?}");
+    assert_eq!(memory.failed("a", Failing::Unanswered, 0.5).0, 4);
 }
 
 #[test]
@@ -34,7 +45,7 @@ fn retries_of_what_is_finished_come_ever_later_too() {
     memory.wrote(&finished);
     let fail = |times: u32| {
         memory.latest(Arc::clone(&finished));
-        assert_eq!(memory.failed("u", 0.5).0, times);
+        assert_eq!(memory.failed("u", Failing::Answered, 0.5).0, times);
     };
     (1..5).for_each(fail);
     memory.succeeded("u");
@@ -45,10 +56,11 @@ fn retries_of_what_is_finished_come_ever_later_too() {
 #[test]
 fn what_went_while_nothing_was_heard_is_forgotten() {
     let memory = Memory::default();
-    memory.failed("there", 0.5);
-    memory.failed("gone", 0.5);
+    memory.failed("there", Failing::Answered, 0.5);
+    memory.failed("gone", Failing::Answered, 0.5);
     memory.keep_only(&["there"].into());
-    assert_eq!((memory.failures("there"), memory.failures("gone")), (1, 0));
+    let failures = |uid| memory.failures_before(uid, Failing::Answered);
+    assert_eq!((failures("there"), failures("gone")), (1, 0));
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
 #[allow(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 pub fn error_policy(execution: Arc<Execution>, error: &Error, cx: Arc<Context>) -> Action {
     let jitter = jitter();
-    let (failures, delay) = cx.memory.failed(execution.uid(), jitter);
+    let (failures, delay) = cx.memory.failed(execution.uid(), error.failing(), jitter);
     let delay = error.retry_in(delay, jitter);
     tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
     cx.timers.set(&execution, Some(delay));

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::controller::{
     decide::{Patience, Seen},
-    memory::later,
+    memory::{Failing, later},
     reconcile::{Next, Pass, jitter},
 };
 
@@ -35,7 +35,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn retry(&self, patience: Option<Patience>) -> Duration {
-        let (_, delay) = self.cx.memory.failed(self.execution.uid(), jitter());
+        let (_, delay) = self.cx.memory.failed(self.execution.uid(), Failing::Answered, jitter());
         let now = Timestamp::now();
         let wait = pause(delay, patience, now);
         self.cx.memory.retry_at(self.execution.uid(), self.execution.version(), later(now, wait));

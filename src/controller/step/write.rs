@@ -13,7 +13,7 @@ use crate::{
         decide::{Patience, Refusal, Report, Seen},
         error::{self, Attempt, Error},
         execution::Execution,
-        reconcile::{Next, Pass, jitter},
+        reconcile::{Next, Pass},
         status,
     },
     crd::RunnerExecutionStatus,
@@ -101,9 +101,9 @@ impl Pass<'_> {
     /// Failures in a row are told in the status of an execution that has not started.
     pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
         let error = if self.execution.has_secret_args() { error::quiet(error) } else { error };
-        let (failures, _) = self.cx.memory.failed(self.execution.uid(), jitter());
+        let before = self.cx.memory.failures_before(self.execution.uid(), error::failing(&error));
         let has_begun = self.execution.is_finished() || self.execution.recorded_child().is_some();
-        if failures < TELL_AFTER || has_begun {
+        if before + 1 < TELL_AFTER || has_begun {
             return Err(Error::Call { doing, source: error });
         }
         let message = format!("Cannot {doing}: {error}. It is tried again.");
@@ -138,7 +138,8 @@ impl Pass<'_> {
     /// nearly as large as etcd allows has no room for it.
     fn tell_of_unwritten(&self, new: &RunnerExecutionStatus, error: &CallError) {
         let now = Timestamp::now();
-        match (error.code(), self.cx.memory.failures(self.execution.uid())) {
+        let before = self.cx.memory.failures_before(self.execution.uid(), error::failing(error));
+        match (error.code(), before) {
             (Some(422), 0) => self.cx.events.tell(&self.execution, new, now),
             (Some(code), TELL_AFTER) if code != 422 => {
                 let message = format!("Cannot write the status: {error}. It is tried again.");
