@@ -45,6 +45,13 @@ pub(super) const BUGS: &[Bug] = &[
         checks: &[Pure("controller::")],
     },
     Bug {
+        name: "the first refusal after an outage is waited out for as long as that took",
+        file: MEMORY,
+        find: "(Some(Failing::Unanswered), Failing::Answered) => 0,",
+        replace: "(Some(Failing::Unanswered), Failing::Answered) => self.failures,",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
         name: "a child that ended just before our write of it is taken for an echo of that",
         file: MEMORY,
         find: "!known.is_same_but_for_version(seen)",
