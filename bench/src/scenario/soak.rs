@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::{Instant, sleep};
 
 use super::Sizes;
 use crate::{
+    actors::at_once,
     http::Http,
     payload,
     peers::Peer,
@@ -22,6 +23,8 @@ use crate::{
 
 /// How many finished executions are kept.
 const KEPT: usize = 500;
+/// One after another they would be made faster than they go.
+const DELETED_AT_ONCE: usize = 8;
 
 pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<Outcome>> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
@@ -35,6 +38,7 @@ pub(super) async fn run(bench: &Bench, sizes: &Sizes, peer: Peer) -> Result<Vec<
     world.generator.poisson(0..count, sizes.soak_rate).await?;
     let waited = world.until(&mut running, "all finished", sizes.limit(), |c| c.finished >= count).await;
     sampling.abort();
+    ensure!(!deleting.is_finished(), "old executions could not be deleted: {:?}", deleting.await);
     deleting.abort();
     let marks = world.recorder.marks();
     let mut outcome =
@@ -83,13 +87,21 @@ async fn delete_old(target: Target, recorder: Recorder, count: usize) -> Result<
     let mut next = 0;
     while next < count {
         sleep(Duration::from_millis(200)).await;
+        let finished = recorder.counts().finished;
         // Not by their number alone: on a busy machine they end in another order.
-        while next + KEPT < recorder.counts().finished && recorder.has_finished(next) {
-            for collection in [payload::workflows(&target), payload::executions(&target)] {
-                http.delete(&format!("{collection}/{}", payload::name(next))).await?;
+        let is_old = |number: &usize| number + KEPT < finished && recorder.has_finished(*number);
+        let old: Vec<usize> = (next..count).take_while(is_old).collect();
+        next += old.len();
+        at_once(DELETED_AT_ONCE, old, |number| {
+            let [workflow, execution] = [payload::workflows(&target), payload::executions(&target)]
+                .map(|collection| format!("{collection}/{}", payload::name(number)));
+            let http = &http;
+            async move {
+                http.delete(&workflow).await?;
+                http.delete(&execution).await.map(drop)
             }
-            next += 1;
-        }
+        })
+        .await?;
     }
     Ok(())
 }
