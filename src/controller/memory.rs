@@ -199,6 +199,11 @@ impl Memory {
         all.get(uid).map_or(0, |r| r.failures_before(failing))
     }
 
+    /// How the last call in a row of failures failed.
+    pub fn last_failure(&self, uid: &str) -> Option<Failing> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(uid)?.last_failure
+    }
+
     /// Plans the next try of an execution of that version.
     pub fn retry_at(&self, uid: &str, version: u64, at: Timestamp) {
         self.with(uid, |r| r.retry = Some((at, version)));

@@ -35,7 +35,9 @@ impl Pass<'_> {
     }
 
     pub(super) fn retry(&self, patience: Option<Patience>) -> Duration {
-        let (_, delay) = self.cx.memory.failed(self.execution.uid(), Failing::Answered, jitter());
+        // A failure that is told goes on with its row: a webhook that never answers is asked ever more rarely too.
+        let failing = self.cx.memory.last_failure(self.execution.uid()).unwrap_or(Failing::Answered);
+        let (_, delay) = self.cx.memory.failed(self.execution.uid(), failing, jitter());
         let now = Timestamp::now();
         let wait = pause(delay, patience, now);
         self.cx.memory.retry_at(self.execution.uid(), self.execution.version(), later(now, wait));
