@@ -201,16 +201,16 @@ async fn random_events(stage: Stage) -> Result<()> {
     (random.event_probability, random.event_menu) = (0.5, menu);
     stage.proxy.set_plan(Plan { random: Some(random), ..Plan::none() });
     let mut events = watch(&stage).await?;
-    for value in 1..=20 {
+    for value in 1..=60 {
         write(&stage, "a", &value.to_string()).await?;
     }
     let mut seen = Vec::new();
-    while seen.last().is_none_or(|last| last != "MODIFIED a 20") {
+    while seen.last().is_none_or(|last| last != "MODIFIED a 60") {
         seen.push(next(&mut events).await?);
     }
     let doubled = stage.proxy.trace().events.iter().filter(|event| event.fault.is_some()).count();
     assert!(
-        (4..=16).contains(&doubled) && (seen.len() == 20 + doubled || seen.len() == 19 + doubled),
+        (10..=50).contains(&doubled) && (seen.len() == 60 + doubled || seen.len() == 59 + doubled),
         "{doubled}"
     );
     Ok(())
