@@ -9,7 +9,6 @@ use k8s_openapi::{
 use kube::{
     Resource,
     core::{ApiResource, DynamicResourceScope},
-    runtime::reflector::Lookup,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     decide::Child,
     execution::{Execution, SlimMeta},
+    key::Key,
 };
 use crate::{
     crd::{EXECUTION_UID_LABEL, GROUP},
@@ -170,18 +170,12 @@ impl<const METADATA: bool> Resource for Watched<METADATA> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Entry {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// The execution that it was made for.
+    pub execution: Key,
     /// Its uid.
-    pub uid: String,
+    pub uid: Box<str>,
     /// The version that was seen: a later one of the same object is larger (KEP-5504).
     pub version: u64,
-    /// The uid of the execution it was made for.
-    pub execution_uid: String,
-    /// The name of that execution.
-    pub execution_name: String,
     /// The generation of the execution that it was rendered from.
     pub generation: i64,
     /// It was released.
@@ -195,7 +189,7 @@ pub struct Entry {
     /// What a glimpse of it tells.
     pub glance: Glance,
     /// How far it is, where it tells that by an annotation.
-    pub progress: Option<String>,
+    pub progress: Option<Box<str>>,
 }
 
 impl Entry {
@@ -204,20 +198,16 @@ impl Entry {
         let empty = BTreeMap::new();
         let labels = meta.labels.as_ref().unwrap_or(&empty);
         let annotations = meta.annotations.as_ref().unwrap_or(&empty);
-        let execution_uid = labels.get(EXECUTION_UID_LABEL)?.clone();
-        let owner = meta
-            .owner_references
+        let execution = labels.get(EXECUTION_UID_LABEL)?;
+        meta.owner_references
             .iter()
             .flatten()
-            .find(|o| o.kind == "RunnerExecution" && o.uid == execution_uid)?;
+            .find(|o| o.kind == "RunnerExecution" && o.uid == *execution)?;
         let runner = labels.get(RUNNER_LABEL).and_then(|name| registry.get(name))?;
         Some(Self {
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            name: meta.name.clone().unwrap_or_default(),
-            uid: meta.uid.clone().unwrap_or_default(),
+            execution: Key::of(execution),
+            uid: meta.uid.as_deref().unwrap_or_default().into(),
             version: meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0),
-            execution_uid,
-            execution_name: owner.name.clone(),
             generation: annotations.get(GENERATION_ANNOTATION).and_then(|g| g.parse().ok()).unwrap_or(0),
             released: labels.contains_key(RELEASED_LABEL),
             stopped: labels
@@ -226,7 +216,7 @@ impl Entry {
             held_back: annotations.contains_key(HELD_BACK_ANNOTATION),
             deleting: meta.deletion_timestamp.is_some(),
             glance: runner.glance(&Glimpse { labels, status }),
-            progress: annotations.get(report::PROGRESS).map(|told| cut(told, 32)),
+            progress: annotations.get(report::PROGRESS).map(|told| cut(told, 32).into()),
         })
     }
 
@@ -249,10 +239,15 @@ impl Entry {
         *self == Self { version: self.version, ..other.clone() }
     }
 
+    /// Whether this is the same child at a later version.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.version > other.version
+    }
+
     /// The child as the decision sees it.
     pub fn seen(&self, execution: &Execution) -> Child {
         Child {
-            uid: self.uid.clone(),
+            uid: self.uid.to_string(),
             current: self.generation == execution.metadata.generation.unwrap_or(0),
             released: self.released,
             unheard: false,
@@ -263,36 +258,6 @@ impl Entry {
             look_due: false,
             grace_ends: None,
         }
-    }
-}
-
-impl Lookup for Entry {
-    type DynamicType = ();
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Child".into()
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        "children".into()
-    }
-    fn name(&self) -> Option<Cow<'_, str>> {
-        Some(self.name.as_str().into())
-    }
-    fn namespace(&self) -> Option<Cow<'_, str>> {
-        Some(self.namespace.as_str().into())
-    }
-    // A store would keep these two beside the entry, in the key.
-    fn resource_version(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-    fn uid(&self) -> Option<Cow<'_, str>> {
-        None
     }
 }
 

@@ -40,6 +40,8 @@ fn a_child_is_an_execution_s_only_if_its_label_and_its_owner_say_so() {
             "ownerReferences": [{"apiVersion": "core.projectvoltron.dev/v1alpha1", "kind": "RunnerExecution", "name": "a", "uid": uid}],
         }})
     };
-    assert!(Entry::read_whole(&owned_by("u"), &registry).is_some_and(|entry| entry.execution_uid == "u"));
+    assert!(
+        Entry::read_whole(&owned_by("u"), &registry).is_some_and(|entry| entry.execution == Key::of("u"))
+    );
     assert_eq!(Entry::read_whole(&owned_by("another"), &registry), None);
 }

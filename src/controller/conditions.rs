@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{crd::conditions, reason::Reason};
 
@@ -15,8 +16,10 @@ const TYPES: [&str; 5] = [
     conditions::STALLED,
 ];
 
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
 /// The conditions of one status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
     kept: Box<[Kept]>,
     /// Of all of them, words and foreign ones included.
@@ -24,7 +27,8 @@ pub struct Conditions {
 }
 
 /// One condition of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "Numbers")]
 pub struct Kept {
     type_: &'static str,
     /// `True`, `False` or `Unknown`.
@@ -35,13 +39,36 @@ pub struct Kept {
     pub since: Timestamp,
 }
 
+/// A condition as it is packed: the places of its words in their lists, and whole seconds, as all times in a status have.
+type Numbers = (usize, usize, Option<usize>, i64);
+
+impl From<Kept> for Numbers {
+    fn from(kept: Kept) -> Self {
+        let place = |list: &[&str], word| list.iter().position(|it| *it == word).unwrap_or_default();
+        let reason = kept.reason.and_then(|reason| Reason::ALL.iter().position(|it| *it == reason));
+        (place(&TYPES, kept.type_), place(&STATUSES, kept.status), reason, kept.since.as_second())
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (type_, status, reason, since) = Numbers::deserialize(deserializer)?;
+        Ok(Self {
+            type_: TYPES.get(type_).ok_or_else(|| D::Error::custom("no type of a condition"))?,
+            status: STATUSES.get(status).ok_or_else(|| D::Error::custom("no status of a condition"))?,
+            reason: reason.and_then(|place| Reason::ALL.get(place).copied()),
+            since: Timestamp::from_second(since).map_err(D::Error::custom)?,
+        })
+    }
+}
+
 impl Conditions {
     /// What is kept of these.
     pub fn of(conditions: &[Condition]) -> Self {
         let kept = conditions.iter().filter_map(|condition| {
             Some(Kept {
                 type_: TYPES.into_iter().find(|known| *known == condition.type_)?,
-                status: ["True", "False"].into_iter().find(|s| *s == condition.status).unwrap_or("Unknown"),
+                status: STATUSES.into_iter().find(|known| *known == condition.status).unwrap_or("Unknown"),
                 reason: Reason::ALL.iter().copied().find(|known| known.as_str() == condition.reason),
                 since: condition.last_transition_time.0,
             })

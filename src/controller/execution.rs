@@ -12,12 +12,12 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{conditions::Conditions, shape::Shape};
+use super::{conditions::Conditions, key::Key, shape::Shape};
 use crate::{
     crd::{
         MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus,
@@ -57,7 +57,7 @@ struct Wire {
 }
 
 /// A spec that is not understood as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unread {
     /// What is wrong with it.
     pub problem: Problem,
@@ -65,7 +65,7 @@ pub struct Unread {
 }
 
 /// What counts even of such a spec: whose it is, and when it may go.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Rudiments {
     #[serde(deserialize_with = "if_understood")]
@@ -224,6 +224,11 @@ impl Execution {
     /// Its uid.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// By what the controller's tables name it.
+    pub fn key(&self) -> Key {
+        Key::of(self.uid())
     }
 
     /// The version that was read, as a number: a later one of the same object is larger (KEP-5504).

@@ -1,7 +1,7 @@
 //! What is read of an execution, whatever its shape.
 
 use super::{Execution, Shape};
-use crate::controller::courtesy::is_bulky;
+use crate::controller::{courtesy::is_bulky, packed::Packed};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ObjectList, WatchEvent};
 use proptest::{collection, prelude::*};
@@ -94,6 +94,30 @@ fn levels(value: &Value) -> usize {
     }
 }
 
+fn survives_the_pack(object: &str) -> bool {
+    let before: Execution = serde_json::from_str(object).unwrap();
+    let after = Packed::of(&before).unpack().unwrap();
+    let spec = |it: &Execution| serde_json::to_string(&it.spec).unwrap();
+    spec(&before) == spec(&after)
+        && before.metadata == after.metadata
+        && before.status == after.status
+        && before.conditions == after.conditions
+        && before.bulk == after.bulk
+}
+
+#[rstest]
+#[case::new(include_str!("../../benches/recorded/execution.json"))]
+#[case::running(include_str!("../../benches/recorded/running.json"))]
+#[case::nested_as_deep_as_can_be(&with_args(&nested(100)))]
+#[case::nested_deeper_in_the_output(&with_args("{}").replacen('{', &format!(r#"{{"status":{{"phase":"Failed","output":{}}},"#, nested(120)), 1))]
+#[case::without_anything("{}")]
+#[case::with_a_time_before_all(
+    "{\"status\":{\"conditions\":[{\"type\":\"Accepted\",\"status\":\"Unknown\",\"reason\":\"Pending\",\"message\":\"\",\"lastTransitionTime\":\"1970-01-01T00:00:00Z\"}]}}"
+)]
+fn an_execution_comes_out_of_the_pack_as_it_went_in(#[case] object: &str) {
+    assert!(survives_the_pack(object));
+}
+
 proptest! {
     #[test]
     fn whatever_spec_and_status_hold_their_neighbours_are_read(spec in any_json(), status in any_json()) {
@@ -106,6 +130,12 @@ proptest! {
             let problem = &unread.problem;
             prop_assert!(problem.path.starts_with("spec") && !problem.what.is_empty());
         }
+    }
+
+    #[test]
+    fn whatever_it_holds_it_comes_out_of_the_pack_as_it_went_in(spec in any_json(), status in any_json()) {
+        let text = format!(r#"{{"metadata":{{"name":"a","uid":"u","generation":3}},"spec":{spec},"status":{status}}}"#);
+        prop_assert!(survives_the_pack(&text));
     }
 
     #[test]

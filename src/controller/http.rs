@@ -1,15 +1,10 @@
 //! Probes and metrics over HTTP: `/healthz`, `/readyz`, `/metrics`. No other endpoint, no authentication needed:
 //! nothing served here names an object.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::net::SocketAddr;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
@@ -18,7 +13,7 @@ use super::metrics::Metrics;
 pub async fn serve(
     address: SocketAddr,
     metrics: Metrics,
-    ready: Arc<AtomicBool>,
+    ready: watch::Receiver<bool>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let app = Router::new()
@@ -26,7 +21,7 @@ pub async fn serve(
         .route("/readyz", get(readiness))
         .route(
             "/metrics",
-            get(|State((_, metrics)): State<(Arc<AtomicBool>, Metrics)>| async move { metrics.text() }),
+            get(|State((_, metrics)): State<(watch::Receiver<bool>, Metrics)>| async move { metrics.text() }),
         )
         .with_state((ready, metrics));
     let listener = tokio::net::TcpListener::bind(address).await?;
@@ -34,8 +29,8 @@ pub async fn serve(
     axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn readiness(State((ready, _)): State<(Arc<AtomicBool>, Metrics)>) -> (StatusCode, &'static str) {
-    if ready.load(Ordering::Relaxed) {
+async fn readiness(State((ready, _)): State<(watch::Receiver<bool>, Metrics)>) -> (StatusCode, &'static str) {
+    if *ready.borrow() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the executions are not yet known")

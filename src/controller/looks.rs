@@ -60,12 +60,19 @@ impl Turns {
 }
 
 /// The looks at the child of one execution.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Looks {
     taken: u32,
-    next: Option<Timestamp>,
+    /// The end of time while none is planned.
+    next: Timestamp,
     /// The next one is a turn.
     has_turn: bool,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { taken: 0, next: Timestamp::MAX, has_turn: false }
+    }
 }
 
 /// What a child waits for: since when, and until when that is put up with.
@@ -83,9 +90,9 @@ impl Looks {
         if !self.has_turn {
             let planned = self.planned(glance, now);
             self.has_turn = planned <= now;
-            self.next = Some(if self.has_turn { turns.take(now) } else { planned });
+            self.next = if self.has_turn { turns.take(now) } else { planned };
         }
-        self.next.is_some_and(|next| next <= now)
+        self.next <= now
     }
 
     fn planned(&self, glance: Glance, now: Timestamp) -> Timestamp {
@@ -96,20 +103,19 @@ impl Looks {
             (Glance::Underway | Glance::Ended { .. }, 0) => FIRST,
             (Glance::Underway | Glance::Ended { .. }, _) => LAST,
         };
-        let latest = later(now, within);
-        self.next.map_or(latest, |next| next.min(latest))
+        self.next.min(later(now, within))
     }
 
     /// There was no room for the look that was due.
     pub fn put_off(&mut self, now: Timestamp) {
         self.has_turn = false;
-        self.next = Some(later(now, NO_ROOM));
+        self.next = later(now, NO_ROOM);
     }
 
     /// A look was taken; plans the next.
     pub fn taken(&mut self, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
         self.has_turn = false;
-        self.next = Some(if let Some(Waiting { since, ends }) = waits {
+        self.next = if let Some(Waiting { since, ends }) = waits {
             let waited = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let next = later(now, waited.clamp(FIRST_WHILE_WAITING, LAST_IN_DOUBT));
             if ends > now { next.min(ends) } else { next }
@@ -119,13 +125,13 @@ impl Looks {
                 Glance::Underway | Glance::Ended { .. } => (FIRST.saturating_mul(2), LAST),
             };
             later(now, first.saturating_mul(1 << self.taken.min(10)).min(last))
-        });
+        };
         self.taken = self.taken.saturating_add(1);
     }
 
     /// When the next one is due.
-    pub const fn next(&self) -> Option<Timestamp> {
-        self.next
+    pub fn next(&self) -> Option<Timestamp> {
+        (self.next < Timestamp::MAX).then_some(self.next)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::{Entry, Execution, Failing, Memory, Refusal, later};
+use super::{Entry, Execution, Failing, Key, Memory, Refusal, later};
 use crate::{
     controller::decide::Patience,
     reason::Reason,
@@ -58,7 +58,7 @@ fn what_went_while_nothing_was_heard_is_forgotten() {
     let memory = Memory::default();
     memory.failed("there", Failing::Answered, 0.5);
     memory.failed("gone", Failing::Answered, 0.5);
-    memory.keep_only(&["there"].into());
+    memory.keep_only(|key| key == Key::of("there"));
     let failures = |uid| memory.failures_before(uid, Failing::Answered);
     assert_eq!((failures("there"), failures("gone")), (1, 0));
 }

@@ -10,37 +10,28 @@
 //! | why something is tried again, and when | `error`, `memory`, `step/rest` |
 //! | who goes first | `courtesy` |
 //! | when a child is read in full | `looks` |
-//! | what wakes a pass | `triggers`, `timers` |
+//! | what wakes a pass | `triggers`, `timers`, `queue` |
+//! | what is kept in memory | `cache`, `packed`, `conditions`, `memory` |
 //! | with whose rights a request is made | `impersonate` |
 //! | how arguments get into a pod | `input` |
 //! | what is done for executions of other runners | `others` |
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, stream};
 use kube::{
     Client,
-    runtime::{
-        Controller,
-        controller::{self, Config},
-        reflector::store::Writer,
-        watcher,
-    },
+    runtime::watcher::{self, Event},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 #[doc(hidden)]
 pub mod admit;
 #[doc(hidden)]
 pub mod api;
+#[doc(hidden)]
+pub mod cache;
 #[doc(hidden)]
 pub mod child;
 #[doc(hidden)]
@@ -61,12 +52,18 @@ pub mod http;
 pub mod impersonate;
 mod input;
 #[doc(hidden)]
+pub mod key;
+#[doc(hidden)]
 pub mod looks;
 #[doc(hidden)]
 pub mod memory;
 #[doc(hidden)]
 pub mod metrics;
 mod others;
+#[doc(hidden)]
+pub mod packed;
+#[doc(hidden)]
+pub mod queue;
 #[doc(hidden)]
 pub mod reconcile;
 mod render;
@@ -81,13 +78,14 @@ pub mod triggers;
 
 use self::{
     api::Api,
+    cache::Executions,
     courtesy::Courtesy,
-    error::Error,
     events::Events,
-    execution::Execution,
+    key::Key,
     memory::Memory,
     metrics::Metrics,
-    reconcile::{Context, error_policy},
+    queue::{Queue, Row},
+    reconcile::Context,
     timers::Timers,
 };
 use crate::runners::{DEFAULT_START_GRACE, Registry};
@@ -148,11 +146,10 @@ pub async fn run(
     let (recovered, woken) = mpsc::channel(1);
     let memory = Arc::new(Memory::default());
     let timers = Arc::new(Timers::default());
+    let executions = Arc::new(Executions::default());
     let (children, child_changes) =
         triggers::children(&client, scope, options.resync, &registry, &metrics, &memory, &recovered);
 
-    let writer = Writer::<Execution>::new(());
-    let store = writer.as_reader();
     let cx = Arc::new(Context {
         api,
         registry,
@@ -166,66 +163,55 @@ pub async fn run(
         others: options.others,
         stop: stop.clone(),
     });
-    let ready = Arc::new(AtomicBool::new(false));
-    let listener = {
-        let (cx, ready, store, relisted) =
-            (Arc::clone(&cx), Arc::clone(&ready), store.clone(), recovered.clone());
-        move |event: &watcher::Event<Execution>| match event {
-            watcher::Event::Apply(execution) => !cx.memory.is_echo(execution),
-            watcher::Event::Delete(execution) => {
-                cx.memory.forget(execution.uid());
-                cx.timers.forget(execution.uid());
-                true
-            }
-            // Not by Store::wait_until_ready, which wakes only one of several waiters: the Controller is one.
-            watcher::Event::InitDone => {
-                let known = store.state();
-                cx.memory.keep_only(&known.iter().map(|execution| execution.uid()).collect());
-                if ready.swap(true, Ordering::Relaxed) {
-                    // The passes of the first pages of a list saw the store as it was before the list.
-                    let _ = relisted.try_send(());
-                } else {
-                    tracing::info!("the executions are known");
-                }
-                true
-            }
-            watcher::Event::Init | watcher::Event::InitApply(_) => true,
-        }
-    };
-    let executions = triggers::executions(
+    let (known, ready) = watch::channel(false);
+    let changes = triggers::executions(
         &client,
         options.namespace.clone(),
         watched(&options, &cx.registry),
         options.resync,
         metrics.clone(),
-        writer,
-        Box::new(listener),
+        Arc::clone(&executions),
+        listener(Arc::clone(&cx), Arc::clone(&executions), known),
     );
 
-    let waiting = Arc::clone(&cx);
-    let woken =
-        futures::stream::unfold(woken, |mut woken| async move { woken.recv().await.map(|()| ((), woken)) })
-            .inspect(move |()| waiting.memory.retry_all());
-    let controller = Controller::for_stream(executions, store.clone())
-        .with_config(Config::default().concurrency(options.concurrency))
-        .reconcile_on(child_changes)
-        .reconcile_on(timers.due())
-        .reconcile_all_on(woken)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile::reconcile, error_policy, cx)
-        .for_each(|result| {
-            log(&result);
-            std::future::ready(())
-        });
+    tokio::spawn(write_events);
 
+    let queue = Queue::default();
+    let everything = recoveries(woken, Arc::clone(&cx), Arc::clone(&executions));
+    let wanted = stream::select_all([
+        changes.boxed(),
+        child_changes.map(|key| (key, Row::Begun)).boxed(),
+        timers.due().map(|key| (key, Row::Begun)).boxed(),
+        everything.map(|key| (key, Row::New)).boxed(),
+    ]);
+    let fed = wanted.for_each(async |(key, row)| queue.add(key, row));
+    let mut all_known = ready.clone();
+    let worked = async {
+        // By then most children are known too, of which a pass would otherwise have to ask the API server.
+        tokio::select! {
+            _ = all_known.wait_for(|is_ready| *is_ready) => {}
+            () = stop.cancelled() => {}
+        }
+        let pass = async |key| {
+            if let Some(execution) = executions.get(key) {
+                reconcile::reconcile(Arc::new(execution), &cx).await;
+            }
+        };
+        queue.work(options.concurrency.into(), &stop, pass).await;
+    };
     let served = async {
         match options.listen {
             Some(address) => http::serve(address, metrics, ready, stop.clone()).await,
             None => Ok(()),
         }
     };
-    tokio::spawn(write_events);
-    let ((), served) = tokio::join!(controller, async {
+    let worked = async {
+        tokio::select! {
+            () = worked => {}
+            () = fed => {}
+        }
+    };
+    let ((), served) = tokio::join!(worked, async {
         let served = served.await;
         // Without probes the controller would be killed at a bad moment; stop at a good one.
         if served.is_err() {
@@ -236,6 +222,39 @@ pub async fn run(
     served
 }
 
+/// What is done with each event of the executions' watch, beside the cache.
+fn listener(cx: Arc<Context>, executions: Arc<Executions>, known: watch::Sender<bool>) -> triggers::Listener {
+    Box::new(move |event| match event {
+        Event::Apply(execution) => !cx.memory.is_echo(execution),
+        Event::Delete(execution) => {
+            cx.memory.forget(execution.uid());
+            cx.timers.forget(execution.key());
+            true
+        }
+        Event::InitDone => {
+            cx.memory.keep_only(|key| executions.knows(key));
+            if !known.send_replace(true) {
+                tracing::info!("the executions are known");
+            }
+            true
+        }
+        Event::Init | Event::InitApply(_) => true,
+    })
+}
+
+/// All executions, to be tried at once whatever they wait with, whenever something is told to be there again.
+fn recoveries(
+    woken: mpsc::Receiver<()>,
+    cx: Arc<Context>,
+    executions: Arc<Executions>,
+) -> impl Stream<Item = Key> + Send {
+    let woken = stream::unfold(woken, async |mut woken| woken.recv().await.map(|()| ((), woken)));
+    woken.flat_map(move |()| {
+        cx.memory.retry_all();
+        stream::iter(executions.keys())
+    })
+}
+
 /// The executions that are watched. The API server selects by one runner, but not by one of several.
 fn watched(options: &Options, registry: &Registry) -> watcher::Config {
     let mut names = registry.names();
@@ -244,13 +263,5 @@ fn watched(options: &Options, registry: &Registry) -> watcher::Config {
             watcher::Config::default().fields(&format!("spec.runner={only}"))
         }
         (Others::Ignore | Others::Tell, _, _) => watcher::Config::default(),
-    }
-}
-
-/// Errors of reconciles are logged by [`error_policy`]; what is left is the queue's.
-fn log<K>(result: &Result<K, controller::Error<Error, kube::runtime::watcher::Error>>) {
-    match result {
-        Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-        Err(error) => tracing::warn!(%error, "the controller's queue failed"),
     }
 }

@@ -9,7 +9,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::controller::Action;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -17,6 +16,7 @@ use super::{
     Others,
     admit::{self, Plan},
     api::Api,
+    cache::Children,
     child::Entry,
     courtesy::Courtesy,
     decide::{Refusal, Seen, Stage, State, decide},
@@ -27,7 +27,6 @@ use super::{
     metrics::{Metrics, ResultLabel},
     others, status,
     timers::Timers,
-    triggers::ChildStores,
 };
 use crate::runners::Registry;
 
@@ -45,7 +44,7 @@ pub struct Context {
     /// The runners that are served here.
     pub registry: Registry,
     /// The children, as watched.
-    pub children: ChildStores,
+    pub children: Children,
     /// What is remembered between passes.
     pub memory: Arc<Memory>,
     /// When executions get their next pass though nothing changes.
@@ -67,22 +66,20 @@ pub struct Context {
 /// How long to wait for a change before the next pass; without a time, for as long as it takes.
 pub(super) type Wait = Option<Duration>;
 
-/// One pass over an execution. The next one comes when something changes, or by [`Timers`]: kube's own queue is never
-/// asked for one.
-pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Action, Error> {
-    let runner = execution.runner();
+/// One pass over an execution. The next one comes when something changes, or by [`Timers`].
+pub async fn reconcile(execution: Arc<Execution>, cx: &Context) {
     // Not `name`: in JSON that is the span's own.
     let span = tracing::info_span!(
         "reconcile",
         namespace = execution.namespace(),
         execution = execution.name(),
         uid = execution.uid(),
-        runner
+        runner = execution.runner()
     );
     let started = std::time::Instant::now();
     cx.metrics.active.inc();
     // A panic that left this function would end the controller for everybody.
-    let result = AssertUnwindSafe(pass(Arc::clone(&execution), &cx))
+    let result = AssertUnwindSafe(pass(Arc::clone(&execution), cx))
         .catch_unwind()
         .instrument(span)
         .await
@@ -91,19 +88,17 @@ pub async fn reconcile(execution: Arc<Execution>, cx: Arc<Context>) -> Result<Ac
     cx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
     let label = result.as_ref().map_or_else(Error::label, |_| "success");
     cx.metrics.reconciles.get_or_create(&ResultLabel { result: label }).inc();
-    cx.timers.set(&execution, result?);
-    Ok(Action::await_change())
+    let wait = result.unwrap_or_else(|error| Some(retry(&execution, &error, cx)));
+    cx.timers.set(execution.key(), wait);
 }
 
-/// When to try again after an error.
-#[allow(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-pub fn error_policy(execution: Arc<Execution>, error: &Error, cx: Arc<Context>) -> Action {
+/// How long until the next try after an error.
+fn retry(execution: &Execution, error: &Error, cx: &Context) -> Duration {
     let jitter = jitter();
     let (failures, delay) = cx.memory.failed(execution.uid(), error.failing(), jitter);
     let delay = error.retry_in(delay, jitter);
     tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
-    cx.timers.set(&execution, Some(delay));
-    Action::await_change()
+    delay
 }
 
 /// A number within 0 and 1 that spreads retries.
@@ -209,10 +204,8 @@ impl<'a> Pass<'a> {
     fn glimpse(&mut self, now: Timestamp) -> Glimpsed {
         let execution = Arc::clone(&self.execution);
         let Ok(plan) = &self.plan else { return Glimpsed::Seen(Seen::Unknown) };
-        let entry = self.cx.children.get(&plan.runner.child(), execution.namespace(), execution.child_name());
-        self.entry = entry
-            .filter(|e| e.execution_uid == execution.uid())
-            .map(|e| self.cx.memory.latest_child(execution.uid(), Entry::clone(&e)));
+        let entry = self.cx.children.get(&plan.runner.child(), execution.key(), execution.child_name());
+        self.entry = entry.map(|e| self.cx.memory.latest_child(execution.uid(), Entry::clone(&e)));
         let state = self.state();
         let changed_mind = state.cancel || state.deleting || state.suspend;
         if state.stage == Stage::New
@@ -231,10 +224,11 @@ impl<'a> Pass<'a> {
             (Stage::New, Some(entry)) if changed_mind => Glimpsed::Seen(Seen::Child(entry.seen(&execution))),
             (Stage::New, _) | (Stage::Finished { .. }, None) => Glimpsed::Seen(Seen::Unknown),
             (Stage::Finished { .. }, Some(entry)) => Glimpsed::Seen(Seen::Child(entry.seen(&execution))),
-            (Stage::Started { child, .. }, Some(entry)) if entry.uid == *child && !entry.deleting => {
+            (Stage::Started { child, .. }, Some(entry)) if *entry.uid == **child && !entry.deleting => {
                 self.cx.memory.found(execution.uid());
                 let mut seen = entry.seen(&execution);
-                let news = entry.progress.is_some() && entry.progress != execution.status.progress;
+                let news = entry.progress.is_some()
+                    && entry.progress.as_deref() != execution.status.progress.as_deref();
                 seen.look_due = self.cx.memory.look_due(execution.uid(), entry.glance, now) || news;
                 Glimpsed::Seen(Seen::Child(seen))
             }

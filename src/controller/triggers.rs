@@ -6,20 +6,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
 use backon::ExponentialBuilder;
-use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client, Resource,
     core::{ApiResource, Expression, Selector},
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, Store, store::Writer},
         watcher::{self, Event, watcher},
     },
 };
@@ -27,56 +25,55 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
+    cache::{Children, Executions, Kind, Named},
     child::{Entry, Watched},
     execution::Execution,
+    key::Key,
     memory::Memory,
     metrics::{Metrics, ResourceLabel},
+    queue::Row,
 };
 use crate::{
     crd::EXECUTION_UID_LABEL,
     runners::{Registry, View},
 };
 
+/// So many objects come at once while a list is read. kube's own 500 are held three times over for a moment, as they came, put
+/// together and decoded: 4 MiB, of which glibc gives most back to nobody.
+const PAGE: u32 = 100;
 /// Up to as much again is added at random.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// The children of every kind, as watched.
-#[derive(Clone, Default)]
-pub struct ChildStores {
-    by_plural: BTreeMap<String, Store<Entry>>,
-}
-
-impl ChildStores {
-    /// The child of that kind and name.
-    pub fn get(&self, kind: &ApiResource, namespace: &str, name: &str) -> Option<Arc<Entry>> {
-        self.by_plural.get(&kind.plural)?.get(&ObjectRef::new(name).within(namespace))
-    }
-}
-
-/// Is told of every event of a watch once the store has it, and tells whether there may be something to do.
+/// Is told of every event of a watch once the cache has it, and tells whether there may be something to do.
 pub type Listener = Box<dyn Fn(&Event<Execution>) -> bool + Send>;
 
-/// The watch of executions: those with something to do come out, all are in the writer's store.
+/// The watch of executions: those with something to do come out, all are in the cache.
 pub fn executions(
     client: &Client,
     scope: Option<String>,
     config: watcher::Config,
     resync: Duration,
     metrics: Metrics,
-    writer: Writer<Execution>,
+    cache: Arc<Executions>,
     listener: Listener,
-) -> impl Stream<Item = Result<Execution, watcher::Error>> + Send + use<> {
+) -> impl Stream<Item = (Key, Row)> + Send + use<> {
     let api =
         scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
-    resilient(api, config, resync, "runnerexecutions", metrics)
-        .map(Ok)
-        .reflect(writer)
-        .try_filter(move |event| std::future::ready(listener(event)))
-        .applied_objects()
+    resilient(api, config, resync, "runnerexecutions", metrics).filter_map(move |event| {
+        cache.apply(&event);
+        let is_news = listener(&event);
+        std::future::ready(match event {
+            Event::Apply(execution) | Event::InitApply(execution) => {
+                let has_begun = execution.recorded_child().is_some() && !execution.is_finished();
+                is_news.then(|| (execution.key(), if has_begun { Row::Begun } else { Row::New }))
+            }
+            Event::Delete(_) | Event::Init | Event::InitDone => None,
+        })
+    })
 }
 
-/// The watches of all kinds of children: the stores, and the executions for which [news](Memory::is_news_of_child)
+/// The watches of all kinds of children: what they show, and the executions for which [news](Memory::is_news_of_child)
 /// came of their child. `recovered` hears when a kind becomes readable, for example since its CRD was installed.
 pub fn children(
     client: &Client,
@@ -86,9 +83,9 @@ pub fn children(
     metrics: &Metrics,
     memory: &Arc<Memory>,
     recovered: &mpsc::Sender<()>,
-) -> (ChildStores, BoxStream<'static, ObjectRef<Execution>>) {
-    let mut stores = ChildStores::default();
-    let mut streams: Vec<BoxStream<'static, ObjectRef<Execution>>> = Vec::new();
+) -> (Children, BoxStream<'static, Key>) {
+    let mut children = Children::default();
+    let mut streams: Vec<BoxStream<'static, Key>> = Vec::new();
     let mut views: BTreeMap<String, (ApiResource, BTreeSet<bool>)> = BTreeMap::new();
     for runner in registry.iter() {
         let kind = runner.child();
@@ -99,8 +96,7 @@ pub fn children(
             .insert(runner.view() == View::Status);
     }
     for (plural, (kind, wants_status)) in views {
-        let writer = Writer::<Entry>::new(());
-        stores.by_plural.insert(plural, writer.as_reader());
+        let cache = children.kind(&plural);
         let watch = ChildWatch {
             client: client.clone(),
             kind,
@@ -111,12 +107,12 @@ pub fn children(
             memory: Arc::clone(memory),
         };
         streams.push(if wants_status.contains(&true) {
-            watch.stream::<false>(writer, recovered.clone()).boxed()
+            watch.stream::<false>(cache, recovered.clone()).boxed()
         } else {
-            watch.stream::<true>(writer, recovered.clone()).boxed()
+            watch.stream::<true>(cache, recovered.clone()).boxed()
         });
     }
-    (stores, futures::stream::select_all(streams).boxed())
+    (children, futures::stream::select_all(streams).boxed())
 }
 
 struct ChildWatch {
@@ -132,11 +128,10 @@ struct ChildWatch {
 impl ChildWatch {
     fn stream<const METADATA: bool>(
         self,
-        mut writer: Writer<Entry>,
+        cache: Arc<Kind>,
         recovered: mpsc::Sender<()>,
-    ) -> impl Stream<Item = ObjectRef<Execution>> + Send {
+    ) -> impl Stream<Item = Key> + Send {
         let Self { client, kind, scope, resync, registry, metrics, memory } = self;
-        let store = writer.as_reader();
         let api: kube::Api<Watched<METADATA>> = scope.map_or_else(
             || kube::Api::all_with(client.clone(), &kind),
             |ns| kube::Api::namespaced_with(client.clone(), &ns, &kind),
@@ -150,30 +145,34 @@ impl ChildWatch {
             }
         });
         events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
-            let execution = |entry: &Entry| ObjectRef::new(&entry.execution_name).within(&entry.namespace);
             let woken = match &event {
-                Event::Apply(entry) => {
-                    let key = ObjectRef::new(&entry.name).within(&entry.namespace);
-                    memory.is_news_of_child(store.get(&key).as_deref(), entry).then(|| execution(entry))
+                Event::Apply(Named { name, entry }) => {
+                    let before = cache.get(entry.execution, name);
+                    memory.is_news_of_child(before.as_deref(), entry).then_some(entry.execution)
                 }
-                Event::InitApply(entry) | Event::Delete(entry) => Some(execution(entry)),
+                Event::InitApply(Named { entry, .. }) | Event::Delete(Named { entry, .. }) => {
+                    Some(entry.execution)
+                }
                 Event::Init | Event::InitDone => None,
             };
-            writer.apply_watcher_event(&event);
+            cache.apply(event);
             std::future::ready(woken)
         })
     }
 }
 
 /// The event with what is kept of the object. Objects that are nobody's child are left out.
-fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Entry>> {
-    let entry = |object: &Watched<METADATA>| Entry::from_watched(object, registry);
+fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Named>> {
+    let named = |object: &Watched<METADATA>| {
+        let name = object.metadata.name.as_deref().unwrap_or_default().into();
+        Some(Named { name, entry: Entry::from_watched(object, registry)? })
+    };
     Some(match event {
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(entry(&object)?),
+        Event::InitApply(object) => Event::InitApply(named(&object)?),
         Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(entry(&object)?),
-        Event::Delete(object) => Event::Delete(entry(&object)?),
+        Event::Apply(object) => Event::Apply(named(&object)?),
+        Event::Delete(object) => Event::Delete(named(&object)?),
     })
 }
 
@@ -189,6 +188,7 @@ where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
     let label = ResourceLabel { resource: resource.into() };
+    let config = config.page_size(PAGE);
     let fresh = move || {
         watcher(api.clone(), config.clone())
             .backoff(backoff())
@@ -253,12 +253,6 @@ fn told(error: &watcher::Error) -> String {
         kube::Error::SerdeError(_) => "an object is not understood".into(),
         other => other.to_string(),
     }
-}
-
-/// Runs a stream to its end.
-pub async fn drain<S: Stream>(stream: S) {
-    let mut stream = pin!(stream);
-    while stream.next().await.is_some() {}
 }
 
 #[cfg(test)]

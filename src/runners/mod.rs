@@ -13,6 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::core::ApiResource;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{crd::OutputRef, reason::Reason};
@@ -152,7 +153,7 @@ pub struct Rejection {
 }
 
 /// One thing that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{path}: {what}")]
 pub struct Problem {
     /// The field's path from the root of the object, for example `spec.args.workflow.templates[2].steps[0][1].template`.

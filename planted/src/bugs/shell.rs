@@ -5,6 +5,7 @@ use crate::check::Check::{BadInputs, ControlPlane, Crash, Pure, Storm};
 
 const API: &str = "src/controller/api.rs";
 const CHILD: &str = "src/controller/child.rs";
+const QUEUE: &str = "src/controller/queue.rs";
 const RECONCILE: &str = "src/controller/reconcile.rs";
 const STEP_CHILD: &str = "src/controller/step/child.rs";
 const STEP_WRITE: &str = "src/controller/step/write.rs";
@@ -49,7 +50,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a child is believed by its label, whoever owns it",
         file: CHILD,
-        find: " && o.uid == execution_uid)?",
+        find: " && o.uid == *execution)?",
         replace: ")?",
         checks: &[Pure("controller::")],
     },
@@ -70,8 +71,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "another execution's child of that name is adopted",
         file: STEP_CHILD,
-        find: "entry.filter(|e| e.execution_uid == self.execution.uid())",
-        replace: "entry.filter(|e| !e.execution_uid.is_empty())",
+        find: "entry.filter(|e| e.execution == self.execution.key())",
+        replace: "entry.filter(|e| !e.uid.is_empty())",
         checks: &[ControlPlane("of_two_executions_that_want_the_same_job_only_the_first_gets_it")],
     },
     Bug {
@@ -119,32 +120,32 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the timeout begins anew with each controller",
         file: "src/controller/mod.rs",
-        find: ".run(reconcile::reconcile, error_policy, cx)",
-        replace: ".run({
-            let began = k8s_openapi::jiff::Timestamp::now();
-            move |mut execution: Arc<Execution>, cx: Arc<Context>| {
-                let status = &mut Arc::make_mut(&mut execution).status;
+        find: "        let pass = async |key| {
+            if let Some(execution) = executions.get(key) {
+",
+        replace: "        let began = k8s_openapi::jiff::Timestamp::now();
+        let pass = async |key| {
+            if let Some(mut execution) = executions.get(key) {
+                let status = &mut execution.status;
                 if let (Some(start), Some(deadline)) = (&status.start_time, &mut status.deadline) {
                     let timeout = deadline.0.duration_since(start.0);
                     deadline.0 = deadline.0.max(began.checked_add(timeout).unwrap_or(deadline.0));
                 }
-                reconcile::reconcile(execution, cx)
-            }
-        }, error_policy, cx)",
+",
         checks: &[ControlPlane("the_timeout_runs_on_while_no_controller_does")],
     },
     Bug {
         name: "no pass comes when only time has passed",
         file: "src/controller/mod.rs",
-        find: "        .reconcile_on(timers.due())\n",
+        find: "        timers.due().map(|key| (key, Row::Begun)).boxed(),\n",
         replace: "",
         checks: &[ControlPlane("a_job_that_takes_too_long_is_stopped_at_its_deadline")],
     },
     Bug {
         name: "a time that a pass asked for outlives the next pass",
         file: "src/controller/timers.rs",
-        find: "        waiting.clear(execution.uid());\n",
-        replace: "",
+        find: "        waiting.clear(execution);\n        if let",
+        replace: "        if let",
         checks: &[Pure("controller::")],
     },
     Bug {
@@ -164,8 +165,29 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "what is remembered of executions that went unheard is kept",
         file: "src/controller/memory.rs",
-        find: "all.retain(|uid, _| uids.contains(uid.as_str()));",
-        replace: "all.retain(|uid, _| uids.contains(uid.as_str()) || true);",
+        find: "retain(|key, _| is_known(*key));",
+        replace: "retain(|key, _| is_known(*key) || true);",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what went while nothing was heard is known for ever",
+        file: "src/controller/cache.rs",
+        find: "*list == self.lists",
+        replace: "*list <= self.lists",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what comes for an execution during a pass of it is forgotten",
+        file: QUEUE,
+        find: "inner.standing.insert(key, Standing::AtWorkAndWanted);",
+        replace: "",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "an execution is in two passes at once",
+        file: QUEUE,
+        find: "        self.standing.insert(key, Standing::AtWork);\n",
+        replace: "        self.standing.remove(&key);\n",
         checks: &[Pure("controller::")],
     },
     Bug {

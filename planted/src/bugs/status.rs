@@ -33,8 +33,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "each refusal begins its grace anew",
         file: MEMORY,
-        find: "r.first_refusal.get_or_insert(now);",
-        replace: "r.first_refusal = Some(now);",
+        find: "p.first_refusal.get_or_insert(now);",
+        replace: "p.first_refusal = Some(now);",
         checks: &[Pure("controller::")],
     },
     Bug {

@@ -75,7 +75,7 @@ impl Pass<'_> {
             return Ok(Next::Again(Seen::Leaving));
         }
         let entry = Entry::read_whole(&object, &self.cx.registry);
-        if let Some(entry) = entry.filter(|e| e.execution_uid == self.execution.uid()) {
+        if let Some(entry) = entry.filter(|e| e.execution == self.execution.key()) {
             let seen = entry.seen(&self.execution);
             self.entry = Some(entry);
             return Ok(Next::Again(Seen::Child(seen)));
@@ -149,7 +149,7 @@ impl Pass<'_> {
             .map_err(call)?;
         let Some(object) = found else {
             let recorded = self.execution.recorded_child().map(|c| c.uid.as_str());
-            let glimpsed = self.entry.as_ref().filter(|entry| Some(entry.uid.as_str()) == recorded);
+            let glimpsed = self.entry.as_ref().filter(|entry| Some(&*entry.uid) == recorded);
             let ended = glimpsed.and_then(|entry| match entry.glance {
                 Glance::Ended { succeeded } => Some(succeeded),
                 Glance::Underway | Glance::Doubtful => None,
@@ -157,7 +157,7 @@ impl Pass<'_> {
             return Ok(Next::Again(Seen::Absent { ended }));
         };
         let entry =
-            Entry::read_whole(&object, &self.cx.registry).filter(|e| e.execution_uid == self.execution.uid());
+            Entry::read_whole(&object, &self.cx.registry).filter(|e| e.execution == self.execution.key());
         let Some(entry) = entry else { return Ok(Next::Again(Seen::Foreign)) };
         let mut evidence = Evidence { child: object, ..Evidence::default() };
         let succeeded = entry.glance == Glance::Ended { succeeded: true };
@@ -239,7 +239,7 @@ impl Pass<'_> {
         let version = self
             .entry
             .as_ref()
-            .filter(|e| e.uid == uid)
+            .filter(|e| *e.uid == *uid)
             .map(|e| e.version)
             .filter(|version| *version > 0)
             .map(|version| version.to_string());

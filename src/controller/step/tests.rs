@@ -16,13 +16,13 @@ use crate::{
     controller::{
         Others,
         api::Api,
+        cache::Children,
         courtesy::Courtesy,
         events::Events,
         execution::Execution,
+        memory::Failing,
         metrics::Metrics,
         reconcile::{Context, reconcile},
-        timers::Timers,
-        triggers::ChildStores,
     },
     runners::{Registry, Settings},
 };
@@ -56,29 +56,33 @@ impl Script {
         Response::builder().status(code).body(Body::from(answer.to_string().into_bytes())).unwrap()
     }
 
-    /// One pass of a controller that has seen nothing but this execution: what it asked for, and whether another comes
-    /// though nothing changes.
-    async fn pass(self: &Arc<Self>, execution: &Value) -> (Vec<(String, Value)>, bool) {
+    /// What a controller works with that has seen nothing yet.
+    fn context(self: &Arc<Self>) -> Context {
         let (api, metrics) = (Api::new(self.client()), Metrics::default());
         let (events, _) = Events::new(api.clone(), metrics.clone());
-        let timers = Arc::<Timers>::default();
-        let cx = Context {
+        Context {
             api,
             registry: Registry::built_in(&Settings::default()),
-            children: ChildStores::default(),
+            children: Children::default(),
             memory: Arc::default(),
-            timers: Arc::clone(&timers),
+            timers: Arc::default(),
             courtesy: Courtesy::default(),
             events,
             metrics,
             start_grace: Duration::from_mins(2),
             others: Others::Tell,
             stop: CancellationToken::new(),
-        };
+        }
+    }
+
+    /// One pass of a controller that has seen nothing but this execution: what it asked for, and whether another comes
+    /// though nothing changes.
+    async fn pass(self: &Arc<Self>, execution: &Value) -> (Vec<(String, Value)>, bool) {
+        let cx = self.context();
         let execution: Execution = serde_json::from_str(&execution.to_string()).unwrap();
-        let uid = execution.uid().to_owned();
-        reconcile(Arc::new(execution), Arc::new(cx)).await.unwrap();
-        (self.asked.lock().unwrap().clone(), timers.is_set(&uid))
+        let key = execution.key();
+        reconcile(Arc::new(execution), &cx).await;
+        (self.asked.lock().unwrap().clone(), cx.timers.is_set(key))
     }
 }
 
@@ -149,4 +153,31 @@ async fn whoever_loses_the_race_to_record_deletes_its_own_child_and_only_as_it_w
     );
     assert_eq!(asked[3].1["preconditions"], json!({"uid": "ours", "resourceVersion": "11"}));
     assert_eq!(asked[4].1["status"]["reason"], "ResourceLost");
+}
+
+#[tokio::test]
+async fn a_webhook_that_never_answers_is_asked_ever_more_rarely_also_once_that_is_told() {
+    let busy = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "failed calling webhook", "reason": "ServiceUnavailable", "code": 503});
+    let told = json!({"metadata": {"resourceVersion": "11", "generation": 1}});
+    let untold = (503, busy.clone());
+    let script = Script::new(
+        [untold.clone(), untold]
+            .into_iter()
+            .chain([(503, busy.clone()), (200, told)])
+            .chain((0..4).map(|_| (503, busy.clone()))),
+    );
+    let cx = script.context();
+    let execution: Arc<Execution> = Arc::new(serde_json::from_str(&execution().to_string()).unwrap());
+    for times in 1..=6 {
+        reconcile(Arc::clone(&execution), &cx).await;
+        assert_eq!(
+            cx.memory.failures_before("u", Failing::Unanswered),
+            times,
+            "{:?}",
+            script.asked.lock().unwrap()
+        );
+        cx.memory.retry_all();
+    }
+    let asked = script.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|(line, _)| line.starts_with("PATCH")).count(), 1, "told once: {asked:?}");
 }

@@ -1,0 +1,213 @@
+//! What the watches showed last: the executions, packed, and what is kept of their children. No I/O.
+//!
+//! A kube-runtime store keeps the name, namespace, uid and version of each object a second time, in its key, and a second copy
+//! of everything while a list is read. Here a key is 16 bytes, and a list is taken over as it comes; what it does not
+//! show is dropped at its end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kube::{core::ApiResource, runtime::watcher::Event};
+
+use super::{child::Entry, execution::Execution, key::Key, packed::Packed};
+
+/// What one watch showed.
+#[derive(Debug)]
+struct Table<K, V> {
+    /// Each with the number of the list that it was last shown in or after.
+    known: HashMap<K, (u32, V)>,
+    lists: u32,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), lists: 0 }
+    }
+}
+
+impl<K: Eq + Hash, V> Table<K, V> {
+    fn begin_list(&mut self) {
+        self.lists = self.lists.wrapping_add(1);
+    }
+
+    fn end_list(&mut self) {
+        self.known.retain(|_, (list, _)| *list == self.lists);
+        self.known.shrink_to_fit();
+    }
+
+    fn set(&mut self, key: K, value: V) {
+        self.known.insert(key, (self.lists, value));
+    }
+}
+
+/// The executions.
+#[derive(Debug, Default)]
+pub struct Executions {
+    table: Mutex<Table<Key, Packed>>,
+}
+
+impl Executions {
+    /// Takes over what its watch shows.
+    pub fn apply(&self, event: &Event<Execution>) {
+        let mut table = lock(&self.table);
+        match event {
+            Event::Init => table.begin_list(),
+            Event::InitApply(execution) | Event::Apply(execution) => {
+                table.set(execution.key(), Packed::of(execution));
+            }
+            Event::InitDone => table.end_list(),
+            Event::Delete(execution) => {
+                table.known.remove(&execution.key());
+            }
+        }
+    }
+
+    /// The execution, if there is one of that key.
+    pub fn get(&self, key: Key) -> Option<Execution> {
+        lock(&self.table).known.get(&key)?.1.unpack()
+    }
+
+    /// Whether there is one of that key.
+    pub fn knows(&self, key: Key) -> bool {
+        lock(&self.table).known.contains_key(&key)
+    }
+
+    /// All there are.
+    pub fn keys(&self) -> Vec<Key> {
+        lock(&self.table).known.keys().copied().collect()
+    }
+}
+
+/// The execution that a child was made for, and its own name: nothing keeps two objects from claiming the same execution.
+type ChildKey = (Key, Box<str>);
+
+/// A child and its name.
+pub struct Named {
+    /// Its name.
+    pub name: Box<str>,
+    /// What is kept of it.
+    pub entry: Entry,
+}
+
+/// The children of one kind.
+#[derive(Debug, Default)]
+pub struct Kind {
+    table: Mutex<Table<ChildKey, Arc<Entry>>>,
+}
+
+impl Kind {
+    /// Takes over what its watch shows.
+    pub fn apply(&self, event: Event<Named>) {
+        let mut table = lock(&self.table);
+        match event {
+            Event::Init => table.begin_list(),
+            Event::InitApply(Named { name, entry }) | Event::Apply(Named { name, entry }) => {
+                table.set((entry.execution, name), Arc::new(entry));
+            }
+            Event::InitDone => table.end_list(),
+            Event::Delete(Named { name, entry }) => {
+                table.known.remove(&(entry.execution, name));
+            }
+        }
+    }
+
+    /// The child of that name that was made for an execution.
+    pub fn get(&self, execution: Key, name: &str) -> Option<Arc<Entry>> {
+        lock(&self.table).known.get(&(execution, name.into())).map(|(_, entry)| Arc::clone(entry))
+    }
+}
+
+/// The children of every kind.
+#[derive(Debug, Default)]
+pub struct Children {
+    by_plural: BTreeMap<String, Arc<Kind>>,
+}
+
+impl Children {
+    /// The place for the children of a kind, which there is from then on.
+    pub fn kind(&mut self, plural: &str) -> Arc<Kind> {
+        Arc::clone(self.by_plural.entry(plural.to_owned()).or_default())
+    }
+
+    /// The child of that kind and name that was made for an execution.
+    pub fn get(&self, kind: &ApiResource, execution: Key, name: &str) -> Option<Arc<Entry>> {
+        self.by_plural.get(&kind.plural)?.get(execution, name)
+    }
+}
+
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    use super::{Event, Execution, Executions, Key};
+
+    fn execution(name: u8, version: u64) -> Execution {
+        let name = name.to_string();
+        let object = json!({"metadata": {"name": name, "uid": name, "resourceVersion": version.to_string()}, "spec": {}});
+        serde_json::from_str(&object.to_string()).unwrap()
+    }
+
+    /// One thing that happens to the objects that are there, by name and version.
+    #[derive(Clone, Debug)]
+    enum Happens {
+        Apply(u8),
+        Delete(u8),
+        /// While nothing was heard, these came and those went; then all are listed.
+        Missed {
+            came: Vec<u8>,
+            went: Vec<u8>,
+        },
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        let some = || prop::collection::vec(0..6_u8, 0..4);
+        prop_oneof![
+            (0..6_u8).prop_map(Happens::Apply),
+            (0..6_u8).prop_map(Happens::Delete),
+            (some(), some()).prop_map(|(came, went)| Happens::Missed { came, went }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_is_what_there_is_whatever_was_missed_before_a_list(all in prop::collection::vec(happens(), 0..30)) {
+            let (known, mut there, mut version) = (Executions::default(), BTreeMap::new(), 0);
+            for it in all {
+                version += 1;
+                match it {
+                    Happens::Apply(name) => {
+                        there.insert(name, version);
+                        known.apply(&Event::Apply(execution(name, version)));
+                    }
+                    Happens::Delete(name) => {
+                        there.remove(&name);
+                        known.apply(&Event::Delete(execution(name, version)));
+                    }
+                    Happens::Missed { came, went } => {
+                        there.extend(came.into_iter().map(|name| (name, version)));
+                        there.retain(|name, _| !went.contains(name));
+                        known.apply(&Event::Init);
+                        for (name, version) in &there {
+                            known.apply(&Event::InitApply(execution(*name, *version)));
+                        }
+                        known.apply(&Event::InitDone);
+                    }
+                }
+                prop_assert_eq!(known.keys().len(), there.len());
+                for (name, version) in &there {
+                    let known = known.get(Key::of(&name.to_string())).unwrap();
+                    prop_assert!(known.name() == name.to_string() && known.version() == *version);
+                }
+            }
+        }
+    }
+}
