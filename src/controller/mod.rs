@@ -181,6 +181,7 @@ pub async fn run(
     let wanted = stream::select_all([
         changes.boxed(),
         child_changes.map(|key| (key, Row::Begun)).boxed(),
+        // A deadline, more often than not; what has not begun is tried again ever more rarely.
         timers.due().map(|key| (key, Row::Begun)).boxed(),
         everything.map(|key| (key, Row::New)).boxed(),
     ]);
