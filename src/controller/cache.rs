@@ -29,17 +29,21 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Eq + Hash, V> Table<K, V> {
-    fn begin_list(&mut self) {
-        self.lists = self.lists.wrapping_add(1);
-    }
-
-    fn end_list(&mut self) {
-        self.known.retain(|_, (list, _)| *list == self.lists);
-        self.known.shrink_to_fit();
-    }
-
-    fn set(&mut self, key: K, value: V) {
-        self.known.insert(key, (self.lists, value));
+    /// Takes over what the watch shows.
+    fn apply<T>(&mut self, event: &Event<T>, key: impl Fn(&T) -> K, value: impl Fn(&T) -> V) {
+        match event {
+            Event::Init => self.lists = self.lists.wrapping_add(1),
+            Event::InitApply(object) | Event::Apply(object) => {
+                self.known.insert(key(object), (self.lists, value(object)));
+            }
+            Event::InitDone => {
+                self.known.retain(|_, (list, _)| *list == self.lists);
+                self.known.shrink_to_fit();
+            }
+            Event::Delete(object) => {
+                self.known.remove(&key(object));
+            }
+        }
     }
 }
 
@@ -52,17 +56,7 @@ pub struct Executions {
 impl Executions {
     /// Takes over what its watch shows.
     pub fn apply(&self, event: &Event<Execution>) {
-        let mut table = lock(&self.table);
-        match event {
-            Event::Init => table.begin_list(),
-            Event::InitApply(execution) | Event::Apply(execution) => {
-                table.set(execution.key(), Packed::of(execution));
-            }
-            Event::InitDone => table.end_list(),
-            Event::Delete(execution) => {
-                table.known.remove(&execution.key());
-            }
-        }
+        lock(&self.table).apply(event, Execution::key, Packed::of);
     }
 
     /// The execution, if there is one of that key.
@@ -89,7 +83,7 @@ pub struct Named {
     /// Its name.
     pub name: Box<str>,
     /// What is kept of it.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
 }
 
 /// The children of one kind.
@@ -100,18 +94,9 @@ pub struct Kind {
 
 impl Kind {
     /// Takes over what its watch shows.
-    pub fn apply(&self, event: Event<Named>) {
-        let mut table = lock(&self.table);
-        match event {
-            Event::Init => table.begin_list(),
-            Event::InitApply(Named { name, entry }) | Event::Apply(Named { name, entry }) => {
-                table.set((entry.execution, name), Arc::new(entry));
-            }
-            Event::InitDone => table.end_list(),
-            Event::Delete(Named { name, entry }) => {
-                table.known.remove(&(entry.execution, name));
-            }
-        }
+    pub fn apply(&self, event: &Event<Named>) {
+        let key = |Named { name, entry }: &Named| (entry.execution, name.clone());
+        lock(&self.table).apply(event, key, |named| Arc::clone(&named.entry));
     }
 
     /// The child of that name that was made for an execution.

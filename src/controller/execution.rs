@@ -241,6 +241,11 @@ impl Execution {
         self.status.phase.map_or_else(|| self.status.completion_time.is_some(), Phase::is_final)
     }
 
+    /// Whether it has begun, as far as is recorded, and not ended.
+    pub fn is_under_way(&self) -> bool {
+        self.recorded_child().is_some() && !self.is_finished()
+    }
+
     /// Whether a controller has begun with it or accepted it.
     pub fn is_taken_up(&self) -> bool {
         let is_accepted = self.conditions.is_true(conditions::ACCEPTED);

@@ -98,6 +98,10 @@ impl Passing {
 }
 
 impl Remembered {
+    fn written(&self) -> Option<&Arc<Execution>> {
+        self.passing.as_ref()?.written.as_ref()
+    }
+
     fn clear<T>(&mut self, f: impl FnOnce(&mut Passing) -> T) -> Option<T> {
         let result = self.passing.as_deref_mut().map(f);
         self.passing.take_if(|passing| passing.is_over());
@@ -130,33 +134,26 @@ impl Memory {
 
     /// The newer of what was seen and what we wrote.
     pub fn latest(&self, seen: Arc<Execution>) -> Arc<Execution> {
-        let written = self.noted(seen.key(), |p| p.written.clone()).flatten();
-        if let Some(written) = written.filter(|written| written.version() > seen.version()) {
-            return written;
+        let mut all = self.all();
+        match all.get(&seen.key()).and_then(Remembered::written) {
+            Some(written) if written.version() > seen.version() => Arc::clone(written),
+            Some(_) | None => {
+                shown(&mut all, &seen);
+                seen
+            }
         }
-        self.shown(&seen);
-        seen
     }
 
     /// Whether this is the execution just as our own last write left it: the pass that wrote it went on with it, so
     /// that there is nothing to do. From then on it need not be remembered.
     pub fn is_echo(&self, seen: &Execution) -> bool {
-        let written = self.noted(seen.key(), |p| p.written.as_ref().map(|it| it.version())).flatten();
-        let is_echo = written == Some(seen.version());
+        let mut all = self.all();
+        let written = all.get(&seen.key()).and_then(Remembered::written);
+        let is_echo = written.is_some_and(|it| it.version() == seen.version());
         if is_echo {
-            self.shown(seen);
+            shown(&mut all, seen);
         }
         is_echo
-    }
-
-    /// The watch shows our own last write, which need not be remembered from then on; nor need anything of what is
-    /// finished, unless something about it keeps failing.
-    fn shown(&self, seen: &Execution) {
-        let key = seen.key();
-        self.clear(key, |p| p.written = None);
-        if seen.is_finished() && self.noted(key, |p| p.failures).unwrap_or(0) == 0 {
-            self.all().remove(&key);
-        }
     }
 
     /// Remembers our own write.
@@ -166,8 +163,8 @@ impl Memory {
 
     /// The newer of what its watch shows of a child and what we wrote: otherwise a release would be repeated
     /// while the watch lags.
-    pub fn latest_child(&self, uid: &str, seen: Entry) -> Entry {
-        let newer = self.clear(Key::of(uid), |p| {
+    pub fn latest_child(&self, seen: Entry) -> Entry {
+        let newer = self.clear(seen.execution, |p| {
             p.written_child.take_if(|written| !written.is_newer_than(&seen));
             p.written_child.clone()
         });
@@ -195,10 +192,14 @@ impl Memory {
 
     /// Forgets everything of an execution but our own last write.
     pub fn settle(&self, uid: &str) {
-        let written = self.noted(Key::of(uid), |p| p.written.clone()).flatten();
-        self.forget(uid);
-        if let Some(written) = written {
-            self.wrote(&written);
+        let mut all = self.all();
+        let Some(settled) = all.remove(&Key::of(uid)) else { return };
+        if let Some(written) = settled.written() {
+            let passing = Passing { written: Some(Arc::clone(written)), ..Passing::default() };
+            all.insert(
+                written.key(),
+                Remembered { passing: Some(Box::new(passing)), ..Remembered::default() },
+            );
         }
     }
 
@@ -337,6 +338,16 @@ impl Memory {
     /// The recorded child is there.
     pub fn found(&self, uid: &str) {
         self.clear(Key::of(uid), |p| p.missing_since = None);
+    }
+}
+
+/// The watch shows our own last write, which need not be remembered from then on; nor need anything of what is finished,
+/// unless something about it keeps failing.
+fn shown(all: &mut HashMap<Key, Remembered>, seen: &Execution) {
+    let Some(remembered) = all.get_mut(&seen.key()) else { return };
+    remembered.clear(|p| p.written = None);
+    if seen.is_finished() && remembered.passing.as_ref().is_none_or(|p| p.failures == 0) {
+        all.remove(&seen.key());
     }
 }
 

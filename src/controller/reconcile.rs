@@ -205,7 +205,7 @@ impl<'a> Pass<'a> {
         let execution = Arc::clone(&self.execution);
         let Ok(plan) = &self.plan else { return Glimpsed::Seen(Seen::Unknown) };
         let entry = self.cx.children.get(&plan.runner.child(), execution.key(), execution.child_name());
-        self.entry = entry.map(|e| self.cx.memory.latest_child(execution.uid(), Entry::clone(&e)));
+        self.entry = entry.map(|e| self.cx.memory.latest_child(Entry::clone(&e)));
         let state = self.state();
         let changed_mind = state.cancel || state.deleting || state.suspend;
         if state.stage == Stage::New

@@ -65,8 +65,8 @@ pub fn executions(
         let is_news = listener(&event);
         std::future::ready(match event {
             Event::Apply(execution) | Event::InitApply(execution) => {
-                let has_begun = execution.recorded_child().is_some() && !execution.is_finished();
-                is_news.then(|| (execution.key(), if has_begun { Row::Begun } else { Row::New }))
+                let row = if execution.is_under_way() { Row::Begun } else { Row::New };
+                is_news.then(|| (execution.key(), row))
             }
             Event::Delete(_) | Event::Init | Event::InitDone => None,
         })
@@ -155,7 +155,7 @@ impl ChildWatch {
                 }
                 Event::Init | Event::InitDone => None,
             };
-            cache.apply(event);
+            cache.apply(&event);
             std::future::ready(woken)
         })
     }
@@ -165,7 +165,7 @@ impl ChildWatch {
 fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Named>> {
     let named = |object: &Watched<METADATA>| {
         let name = object.metadata.name.as_deref().unwrap_or_default().into();
-        Some(Named { name, entry: Entry::from_watched(object, registry)? })
+        Some(Named { name, entry: Entry::from_watched(object, registry)?.into() })
     };
     Some(match event {
         Event::Init => Event::Init,

@@ -25,7 +25,7 @@ impl Pass<'_> {
     pub(super) fn rest(&self, until: Option<Timestamp>) -> Next {
         let (memory, uid) = (&self.cx.memory, self.execution.uid());
         memory.succeeded(uid);
-        let runs = !self.execution.is_finished() && self.execution.recorded_child().is_some();
+        let runs = self.execution.is_under_way();
         if let Some(entry) = self.entry.as_ref().filter(|_| runs) {
             // Plans the first look: it may be that nothing is ever heard of the child.
             memory.look_due(uid, entry.glance, Timestamp::now());
