@@ -116,8 +116,13 @@ impl Actor {
                     let Ok(_permit) = slots.acquire().await else { return };
                     let (path, body) = match subject {
                         Subject::Executions => {
-                            let word = if never_ends { payload::argo_running } else { payload::argo_done };
-                            (format!("{}/{name}", payload::workflows(&target)), word(&payload::now()))
+                            let now = payload::now();
+                            let word = if never_ends {
+                                payload::argo_running(&name, &now)
+                            } else {
+                                payload::argo_done(&now)
+                            };
+                            (format!("{}/{name}", payload::workflows(&target)), word)
                         }
                         Subject::Jobs => (
                             format!("{}/{name}/status", payload::pods(&target)),

@@ -166,11 +166,18 @@ fn conditions(phase: &str, message: &str, now: &str) -> Value {
     ])
 }
 
-/// What Argo writes once it works on a Workflow, so that whoever released it need not ask again.
-pub fn argo_running(now: &str) -> Bytes {
+/// What Argo writes once it works on a Workflow. The step is part of that: a Workflow without any looks as if Argo had
+/// not heard of its release, and whoever released it asks again. It tells of no progress: nothing is to be written of a
+/// state at rest.
+pub fn argo_running(name: &str, now: &str) -> Bytes {
+    let step = json!({
+        "id": name, "name": name, "displayName": name, "type": "Pod",
+        "templateName": "main", "templateScope": format!("local/{name}"),
+        "phase": "Running", "startedAt": now,
+    });
     let patch = json!({
         "metadata": {"labels": {"workflows.argoproj.io/phase": "Running"}},
-        "status": {"phase": "Running", "startedAt": now, "progress": "0/1"},
+        "status": {"phase": "Running", "startedAt": now, "nodes": {name: step}},
     });
     patch.to_string().into()
 }
