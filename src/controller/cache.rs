@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::Hash,
+    hash::{BuildHasher, Hash, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -75,33 +75,44 @@ impl Executions {
     }
 }
 
-/// The execution that a child was made for, and its own name: nothing keeps two objects from claiming the same execution.
-type ChildKey = (Key, Box<str>);
-
-/// A child and its name.
-pub struct Named {
+/// A child and where it lies.
+#[derive(Debug)]
+pub struct Placed {
+    /// Its namespace.
+    pub namespace: Box<str>,
     /// Its name.
     pub name: Box<str>,
     /// What is kept of it.
     pub entry: Arc<Entry>,
 }
 
+/// A hash of a child's namespace and name, and of the execution that it was made for: nothing keeps two objects from
+/// claiming the same execution, and the texts need not be kept. Its halves are hashed by secrets of this process, so
+/// that nobody can make two children that have the same one.
+type ChildKey = [u64; 2];
+
 /// The children of one kind.
 #[derive(Debug, Default)]
 pub struct Kind {
     table: Mutex<Table<ChildKey, Arc<Entry>>>,
+    secrets: [RandomState; 2],
 }
 
 impl Kind {
     /// Takes over what its watch shows.
-    pub fn apply(&self, event: &Event<Named>) {
-        let key = |Named { name, entry }: &Named| (entry.execution, name.clone());
-        lock(&self.table).apply(event, key, |named| Arc::clone(&named.entry));
+    pub fn apply(&self, event: &Event<Placed>) {
+        let key = |Placed { namespace, name, entry }: &Placed| self.key(entry.execution, namespace, name);
+        lock(&self.table).apply(event, key, |placed| Arc::clone(&placed.entry));
     }
 
     /// The child of that name that was made for an execution.
-    pub fn get(&self, execution: Key, name: &str) -> Option<Arc<Entry>> {
-        lock(&self.table).known.get(&(execution, name.into())).map(|(_, entry)| Arc::clone(entry))
+    pub fn get(&self, execution: Key, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        let key = self.key(execution, namespace, name);
+        lock(&self.table).known.get(&key).map(|(_, entry)| Arc::clone(entry))
+    }
+
+    fn key(&self, execution: Key, namespace: &str, name: &str) -> ChildKey {
+        self.secrets.each_ref().map(|secret| secret.hash_one((execution, namespace, name)))
     }
 }
 
@@ -118,8 +129,8 @@ impl Children {
     }
 
     /// The child of that kind and name that was made for an execution.
-    pub fn get(&self, kind: &ApiResource, execution: Key, name: &str) -> Option<Arc<Entry>> {
-        self.by_plural.get(&kind.plural)?.get(execution, name)
+    pub fn get(&self, kind: &ApiResource, execution: Key, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        self.by_plural.get(&kind.plural)?.get(execution, namespace, name)
     }
 }
 
@@ -131,14 +142,38 @@ fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
-    use super::{Event, Execution, Executions, Key};
+    use kube::core::ObjectMeta;
+
+    use super::{Entry, Event, Execution, Executions, Key, Kind, Placed};
+    use crate::runners::{Registry, Settings};
 
     fn execution(name: u8, version: u64) -> Execution {
         let name = name.to_string();
         let object = json!({"metadata": {"name": name, "uid": name, "resourceVersion": version.to_string()}, "spec": {}});
         serde_json::from_str(&object.to_string()).unwrap()
+    }
+
+    fn child(namespace: &str, uid: &str) -> Placed {
+        let metadata = json!({
+            "uid": uid,
+            "labels": {"core.projectvoltron.dev/execution-uid": "u", "core.projectvoltron.dev/runner": "argo-workflow"},
+            "ownerReferences": [{"apiVersion": "v1", "kind": "RunnerExecution", "name": "x", "uid": "u"}],
+        });
+        let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
+        let entry = Entry::read(&metadata, &json!({}), &Registry::built_in(&Settings::default())).unwrap();
+        Placed { namespace: namespace.into(), name: "x".into(), entry: Arc::new(entry) }
+    }
+
+    #[test]
+    fn what_another_namespace_claims_to_be_a_child_takes_no_childs_place() {
+        let (children, key) = (Kind::default(), Key::of("u"));
+        children.apply(&Event::Apply(child("mine", "1")));
+        children.apply(&Event::Apply(child("theirs", "2")));
+        assert_eq!(&*children.get(key, "mine", "x").unwrap().uid, "1");
+        children.apply(&Event::Delete(child("theirs", "2")));
+        assert!(children.get(key, "mine", "x").is_some() && children.get(key, "theirs", "x").is_none());
     }
 
     /// One thing that happens to the objects that are there, by name and version.

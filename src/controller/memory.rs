@@ -114,13 +114,13 @@ impl Memory {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, uid: &str, f: impl FnOnce(&mut Remembered) -> T) -> T {
-        f(self.all().entry(Key::of(uid)).or_default())
+    fn with<T>(&self, key: Key, f: impl FnOnce(&mut Remembered) -> T) -> T {
+        f(self.all().entry(key).or_default())
     }
 
     /// Remembers something that soon is over.
-    fn note<T>(&self, uid: &str, f: impl FnOnce(&mut Passing) -> T) -> T {
-        self.with(uid, |r| f(r.passing.get_or_insert_default()))
+    fn note<T>(&self, key: Key, f: impl FnOnce(&mut Passing) -> T) -> T {
+        self.with(key, |r| f(r.passing.get_or_insert_default()))
     }
 
     fn noted<T>(&self, key: Key, f: impl FnOnce(&Passing) -> T) -> Option<T> {
@@ -158,7 +158,7 @@ impl Memory {
 
     /// Remembers our own write.
     pub fn wrote(&self, execution: &Arc<Execution>) {
-        self.note(execution.uid(), |p| p.written = Some(Arc::clone(execution)));
+        self.note(execution.key(), |p| p.written = Some(Arc::clone(execution)));
     }
 
     /// The newer of what its watch shows of a child and what we wrote: otherwise a release would be repeated
@@ -186,14 +186,14 @@ impl Memory {
     }
 
     /// Remembers our own write of a child.
-    pub fn wrote_child(&self, uid: &str, child: &Entry) {
-        self.note(uid, |p| p.written_child = Some(child.clone()));
+    pub fn wrote_child(&self, key: Key, child: &Entry) {
+        self.note(key, |p| p.written_child = Some(child.clone()));
     }
 
     /// Forgets everything of an execution but our own last write.
-    pub fn settle(&self, uid: &str) {
+    pub fn settle(&self, key: Key) {
         let mut all = self.all();
-        let Some(settled) = all.remove(&Key::of(uid)) else { return };
+        let Some(settled) = all.remove(&key) else { return };
         if let Some(written) = settled.written() {
             let passing = Passing { written: Some(Arc::clone(written)), ..Passing::default() };
             all.insert(
@@ -204,8 +204,8 @@ impl Memory {
     }
 
     /// Forgets an execution that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.all().remove(&Key::of(uid));
+    pub fn forget(&self, key: Key) {
+        self.all().remove(&key);
     }
 
     /// Forgets all executions but these: of some that went while no watch ran, nothing was heard.
@@ -214,8 +214,8 @@ impl Memory {
     }
 
     /// Counts one more failure in a row and tells when to try again; `jitter` is within 0 and 1.
-    pub fn failed(&self, uid: &str, failing: Failing, jitter: f64) -> (u32, Duration) {
-        self.note(uid, |p| {
+    pub fn failed(&self, key: Key, failing: Failing, jitter: f64) -> (u32, Duration) {
+        self.note(key, |p| {
             p.failures = p.failures_before(failing).saturating_add(1);
             p.last_failure = Some(failing);
             let exponent = p.failures.saturating_sub(1).min(16);
@@ -225,24 +225,24 @@ impl Memory {
     }
 
     /// How many failures in a row there were before one of that sort.
-    pub fn failures_before(&self, uid: &str, failing: Failing) -> u32 {
-        self.noted(Key::of(uid), |p| p.failures_before(failing)).unwrap_or(0)
+    pub fn failures_before(&self, key: Key, failing: Failing) -> u32 {
+        self.noted(key, |p| p.failures_before(failing)).unwrap_or(0)
     }
 
     /// How the last call in a row of failures failed.
-    pub fn last_failure(&self, uid: &str) -> Option<Failing> {
-        self.noted(Key::of(uid), |p| p.last_failure)?
+    pub fn last_failure(&self, key: Key) -> Option<Failing> {
+        self.noted(key, |p| p.last_failure)?
     }
 
     /// Plans the next try of an execution of that version.
-    pub fn retry_at(&self, uid: &str, version: u64, at: Timestamp) {
-        self.note(uid, |p| p.retry = Some((at, version)));
+    pub fn retry_at(&self, key: Key, version: u64, at: Timestamp) {
+        self.note(key, |p| p.retry = Some((at, version)));
     }
 
     /// When the next try is due, if that is later and nobody changed the execution meanwhile: the watch event of
     /// our own report would otherwise undo the pause.
-    pub fn retry_planned(&self, uid: &str, version: u64, now: Timestamp) -> Option<Timestamp> {
-        let (at, of) = self.noted(Key::of(uid), |p| p.retry)??;
+    pub fn retry_planned(&self, key: Key, version: u64, now: Timestamp) -> Option<Timestamp> {
+        let (at, of) = self.noted(key, |p| p.retry)??;
         (at > now && of == version).then_some(at)
     }
 
@@ -254,8 +254,8 @@ impl Memory {
     }
 
     /// A step went through.
-    pub fn succeeded(&self, uid: &str) {
-        self.clear(Key::of(uid), |p| {
+    pub fn succeeded(&self, key: Key) {
+        self.clear(key, |p| {
             p.failures = 0;
             p.last_failure = None;
             p.first_refusal = None;
@@ -263,15 +263,15 @@ impl Memory {
     }
 
     /// Something was refused that may be just about to be allowed: the grace begins, if it has not.
-    pub fn refused(&self, uid: &str, now: Timestamp) {
-        self.note(uid, |p| {
+    pub fn refused(&self, key: Key, now: Timestamp) {
+        self.note(key, |p| {
             p.first_refusal.get_or_insert(now);
         });
     }
 
     /// A refusal of an execution of that version is not told yet; since when it could have been.
-    pub fn put_off(&self, uid: &str, version: u64, refusal: &Refusal, now: Timestamp) -> Timestamp {
-        self.note(uid, |p| {
+    pub fn put_off(&self, key: Key, version: u64, refusal: &Refusal, now: Timestamp) -> Timestamp {
+        self.note(key, |p| {
             let since = p.put_off.as_ref().filter(|it| it.version == version).map_or(now, |it| it.since);
             p.put_off = Some(PutOff { refusal: refusal.clone(), since, version });
             since
@@ -279,40 +279,40 @@ impl Memory {
     }
 
     /// What was put off of an execution of that version.
-    pub fn put_off_refusal(&self, uid: &str, version: u64) -> Option<Refusal> {
-        self.noted(Key::of(uid), |p| {
+    pub fn put_off_refusal(&self, key: Key, version: u64) -> Option<Refusal> {
+        self.noted(key, |p| {
             p.put_off.as_ref().filter(|it| it.version == version).map(|it| it.refusal.clone())
         })?
     }
 
     /// It is being told.
-    pub fn put_off_no_more(&self, uid: &str) {
-        self.clear(Key::of(uid), |p| p.put_off = None);
+    pub fn put_off_no_more(&self, key: Key) {
+        self.clear(key, |p| p.put_off = None);
     }
 
     /// Until when such a refusal is put up with.
-    pub fn patience_ends(&self, uid: &str, now: Timestamp) -> Timestamp {
-        let first = self.noted(Key::of(uid), |p| p.first_refusal).flatten();
+    pub fn patience_ends(&self, key: Key, now: Timestamp) -> Timestamp {
+        let first = self.noted(key, |p| p.first_refusal).flatten();
         later(first.unwrap_or(now), REFUSAL_GRACE)
     }
 
     /// Whether it is time for a closer look at a child.
-    pub fn look_due(&self, uid: &str, glance: Glance, now: Timestamp) -> bool {
-        self.with(uid, |r| r.looks.is_due(glance, &self.turns, now))
+    pub fn look_due(&self, key: Key, glance: Glance, now: Timestamp) -> bool {
+        self.with(key, |r| r.looks.is_due(glance, &self.turns, now))
     }
 
     /// Room for the closer look that is due, while it is held; without any, the look is put off.
-    pub fn room_for_look(&self, uid: &str, now: Timestamp) -> Option<SemaphorePermit<'_>> {
+    pub fn room_for_look(&self, key: Key, now: Timestamp) -> Option<SemaphorePermit<'_>> {
         let room = self.turns.room();
         if room.is_none() {
-            self.with(uid, |r| r.looks.put_off(now));
+            self.with(key, |r| r.looks.put_off(now));
         }
         room
     }
 
     /// A closer look was taken.
-    pub fn looked(&self, uid: &str, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
-        self.with(uid, |r| {
+    pub fn looked(&self, key: Key, glance: Glance, waits: Option<Waiting>, now: Timestamp) {
+        self.with(key, |r| {
             r.looks.taken(glance, waits, now);
             if waits.is_none() {
                 r.clear(|p| p.waiting_since = None);
@@ -321,23 +321,23 @@ impl Memory {
     }
 
     /// When the next closer look is due.
-    pub fn next_look(&self, uid: &str) -> Option<Timestamp> {
-        self.with(uid, |r| r.looks.next())
+    pub fn next_look(&self, key: Key) -> Option<Timestamp> {
+        self.with(key, |r| r.looks.next())
     }
 
     /// Since when the child has been waiting, by its own word or else by ours.
-    pub fn waiting_since(&self, uid: &str, told: Option<Timestamp>, now: Timestamp) -> Timestamp {
-        told.unwrap_or_else(|| self.note(uid, |p| *p.waiting_since.get_or_insert(now)))
+    pub fn waiting_since(&self, key: Key, told: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        told.unwrap_or_else(|| self.note(key, |p| *p.waiting_since.get_or_insert(now)))
     }
 
     /// Since when something has been missing: the recorded child in the watch, or an answer of another controller.
-    pub fn missing_since(&self, uid: &str, now: Timestamp) -> Timestamp {
-        self.note(uid, |p| *p.missing_since.get_or_insert(now))
+    pub fn missing_since(&self, key: Key, now: Timestamp) -> Timestamp {
+        self.note(key, |p| *p.missing_since.get_or_insert(now))
     }
 
     /// The recorded child is there.
-    pub fn found(&self, uid: &str) {
-        self.clear(Key::of(uid), |p| p.missing_since = None);
+    pub fn found(&self, key: Key) {
+        self.clear(key, |p| p.missing_since = None);
     }
 }
 

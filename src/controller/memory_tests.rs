@@ -19,21 +19,22 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn retries_come_ever_later_and_begin_anew_after_a_success() {
     let memory = Memory::default();
-    let delays: Vec<Duration> = (0..12).map(|_| memory.failed("a", Failing::Answered, 0.5).1).collect();
+    let delays: Vec<Duration> =
+        (0..12).map(|_| memory.failed(Key::of("a"), Failing::Answered, 0.5).1).collect();
     assert!(delays.is_sorted() && delays.last() == Some(&Duration::from_mins(1)), "{delays:?}");
-    memory.succeeded("a");
-    assert_eq!(memory.failed("a", Failing::Answered, 0.5).0, 1);
+    memory.succeeded(Key::of("a"));
+    assert_eq!(memory.failed(Key::of("a"), Failing::Answered, 0.5).0, 1);
 }
 
 #[test]
 fn the_first_answer_after_an_outage_is_not_waited_out_for_as_long_as_the_outage_took() {
     let memory = Memory::default();
-    let unanswered = (0..12).map(|_| memory.failed("a", Failing::Unanswered, 0.5).0);
+    let unanswered = (0..12).map(|_| memory.failed(Key::of("a"), Failing::Unanswered, 0.5).0);
     assert_eq!(unanswered.last(), Some(12));
-    let answered: Vec<_> = (0..3).map(|_| memory.failed("a", Failing::Answered, 0.5)).collect();
+    let answered: Vec<_> = (0..3).map(|_| memory.failed(Key::of("a"), Failing::Answered, 0.5)).collect();
     assert_eq!(answered.first(), Some(&(1, Duration::from_millis(500))));
     assert!(answered.is_sorted(), "{answered:?}");
-    assert_eq!(memory.failed("a", Failing::Unanswered, 0.5).0, 4);
+    assert_eq!(memory.failed(Key::of("a"), Failing::Unanswered, 0.5).0, 4);
 }
 
 #[test]
@@ -45,10 +46,10 @@ fn retries_of_what_is_finished_come_ever_later_too() {
     memory.wrote(&finished);
     let fail = |times: u32| {
         memory.latest(Arc::clone(&finished));
-        assert_eq!(memory.failed("u", Failing::Answered, 0.5).0, times);
+        assert_eq!(memory.failed(Key::of("u"), Failing::Answered, 0.5).0, times);
     };
     (1..5).for_each(fail);
-    memory.succeeded("u");
+    memory.succeeded(Key::of("u"));
     memory.latest(finished);
     assert!(memory.remembered.lock().unwrap().is_empty(), "it needs nothing more");
 }
@@ -56,45 +57,45 @@ fn retries_of_what_is_finished_come_ever_later_too() {
 #[test]
 fn what_went_while_nothing_was_heard_is_forgotten() {
     let memory = Memory::default();
-    memory.failed("there", Failing::Answered, 0.5);
-    memory.failed("gone", Failing::Answered, 0.5);
+    memory.failed(Key::of("there"), Failing::Answered, 0.5);
+    memory.failed(Key::of("gone"), Failing::Answered, 0.5);
     memory.keep_only(|key| key == Key::of("there"));
-    let failures = |uid| memory.failures_before(uid, Failing::Answered);
+    let failures = |uid| memory.failures_before(Key::of(uid), Failing::Answered);
     assert_eq!((failures("there"), failures("gone")), (1, 0));
 }
 
 #[test]
 fn a_retry_is_put_off_only_while_the_execution_is_unchanged() {
     let memory = Memory::default();
-    memory.retry_at("a", 7, at(10));
-    assert_eq!(memory.retry_planned("a", 7, at(5)), Some(at(10)));
-    assert_eq!(memory.retry_planned("a", 8, at(5)), None);
-    assert_eq!(memory.retry_planned("a", 7, at(10)), None);
-    memory.retry_at("a", 7, at(10));
+    memory.retry_at(Key::of("a"), 7, at(10));
+    assert_eq!(memory.retry_planned(Key::of("a"), 7, at(5)), Some(at(10)));
+    assert_eq!(memory.retry_planned(Key::of("a"), 8, at(5)), None);
+    assert_eq!(memory.retry_planned(Key::of("a"), 7, at(10)), None);
+    memory.retry_at(Key::of("a"), 7, at(10));
     memory.retry_all();
-    assert_eq!(memory.retry_planned("a", 7, at(5)), None);
+    assert_eq!(memory.retry_planned(Key::of("a"), 7, at(5)), None);
 }
 
 #[test]
 fn the_grace_of_a_refusal_begins_with_the_first() {
     let memory = Memory::default();
-    memory.refused("a", at(0));
-    memory.refused("a", at(20));
-    assert_eq!(memory.patience_ends("a", at(20)), later(at(0), super::REFUSAL_GRACE));
-    memory.succeeded("a");
-    assert_eq!(memory.patience_ends("a", at(50)), later(at(50), super::REFUSAL_GRACE));
+    memory.refused(Key::of("a"), at(0));
+    memory.refused(Key::of("a"), at(20));
+    assert_eq!(memory.patience_ends(Key::of("a"), at(20)), later(at(0), super::REFUSAL_GRACE));
+    memory.succeeded(Key::of("a"));
+    assert_eq!(memory.patience_ends(Key::of("a"), at(50)), later(at(50), super::REFUSAL_GRACE));
 }
 
 #[test]
 fn a_refusal_that_is_put_off_counts_from_the_first_time_and_only_for_what_was_refused() {
     let (memory, refusal) = (Memory::default(), refusal());
-    assert_eq!(memory.put_off("a", 7, &refusal, at(1)), at(1));
-    assert_eq!(memory.put_off("a", 7, &refusal, at(5)), at(1));
-    assert_eq!(memory.put_off_refusal("a", 7), Some(refusal.clone()));
-    assert_eq!(memory.put_off_refusal("a", 8), None);
-    assert_eq!(memory.put_off("a", 8, &refusal, at(9)), at(9));
-    memory.put_off_no_more("a");
-    assert_eq!(memory.put_off_refusal("a", 8), None);
+    assert_eq!(memory.put_off(Key::of("a"), 7, &refusal, at(1)), at(1));
+    assert_eq!(memory.put_off(Key::of("a"), 7, &refusal, at(5)), at(1));
+    assert_eq!(memory.put_off_refusal(Key::of("a"), 7), Some(refusal.clone()));
+    assert_eq!(memory.put_off_refusal(Key::of("a"), 8), None);
+    assert_eq!(memory.put_off(Key::of("a"), 8, &refusal, at(9)), at(9));
+    memory.put_off_no_more(Key::of("a"));
+    assert_eq!(memory.put_off_refusal(Key::of("a"), 8), None);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn of_a_child_news_is_what_others_changed_of_what_is_kept() {
     assert!(!memory.is_news_of_child(Some(&suspended), &child("8", [])), "a change of something else");
     assert!(memory.is_news_of_child(Some(&suspended), &released), "released by another controller");
 
-    memory.wrote_child("u", &released);
+    memory.wrote_child(Key::of("u"), &released);
     assert!(!memory.is_news_of_child(Some(&suspended), &released), "our own release");
     assert!(memory.is_news_of_child(Some(&suspended), &released), "as a watch that begins anew shows it");
 }
@@ -128,7 +129,7 @@ fn of_a_child_news_is_what_others_changed_of_what_is_kept() {
 #[test]
 fn a_child_that_ended_just_before_our_write_is_news_though_the_version_is_ours() {
     let memory = Memory::default();
-    memory.wrote_child("u", &child("9", [RELEASED]));
+    memory.wrote_child(Key::of("u"), &child("9", [RELEASED]));
     let (ended, both) = (child("8", ENDED), child("9", [RELEASED, ENDED[0], ENDED[1]]));
     assert!(memory.is_news_of_child(Some(&child("7", [])), &ended));
     assert!(memory.is_news_of_child(Some(&ended), &both));

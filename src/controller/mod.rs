@@ -78,7 +78,6 @@ pub mod triggers;
 
 use self::{
     api::Api,
-    cache::Executions,
     courtesy::Courtesy,
     events::Events,
     key::Key,
@@ -146,13 +145,13 @@ pub async fn run(
     let (recovered, woken) = mpsc::channel(1);
     let memory = Arc::new(Memory::default());
     let timers = Arc::new(Timers::default());
-    let executions = Arc::new(Executions::default());
     let (children, child_changes) =
         triggers::children(&client, scope, options.resync, &registry, &metrics, &memory, &recovered);
 
     let cx = Arc::new(Context {
         api,
         registry,
+        executions: Arc::default(),
         children,
         memory,
         timers: Arc::clone(&timers),
@@ -170,14 +169,14 @@ pub async fn run(
         watched(&options, &cx.registry),
         options.resync,
         metrics.clone(),
-        Arc::clone(&executions),
-        listener(Arc::clone(&cx), Arc::clone(&executions), known),
+        Arc::clone(&cx.executions),
+        listener(Arc::clone(&cx), known),
     );
 
     tokio::spawn(write_events);
 
     let queue = Queue::default();
-    let everything = recoveries(woken, Arc::clone(&cx), Arc::clone(&executions));
+    let everything = recoveries(woken, Arc::clone(&cx));
     let wanted = stream::select_all([
         changes.boxed(),
         child_changes.map(|key| (key, Row::Begun)).boxed(),
@@ -194,7 +193,7 @@ pub async fn run(
             () = stop.cancelled() => {}
         }
         let pass = async |key| {
-            if let Some(execution) = executions.get(key) {
+            if let Some(execution) = cx.executions.get(key) {
                 reconcile::reconcile(Arc::new(execution), &cx).await;
             }
         };
@@ -224,16 +223,16 @@ pub async fn run(
 }
 
 /// What is done with each event of the executions' watch, beside the cache.
-fn listener(cx: Arc<Context>, executions: Arc<Executions>, known: watch::Sender<bool>) -> triggers::Listener {
+fn listener(cx: Arc<Context>, known: watch::Sender<bool>) -> triggers::Listener {
     Box::new(move |event| match event {
         Event::Apply(execution) => !cx.memory.is_echo(execution),
         Event::Delete(execution) => {
-            cx.memory.forget(execution.uid());
+            cx.memory.forget(execution.key());
             cx.timers.forget(execution.key());
             true
         }
         Event::InitDone => {
-            cx.memory.keep_only(|key| executions.knows(key));
+            cx.memory.keep_only(|key| cx.executions.knows(key));
             if !known.send_replace(true) {
                 tracing::info!("the executions are known");
             }
@@ -244,15 +243,11 @@ fn listener(cx: Arc<Context>, executions: Arc<Executions>, known: watch::Sender<
 }
 
 /// All executions, to be tried at once whatever they wait with, whenever something is told to be there again.
-fn recoveries(
-    woken: mpsc::Receiver<()>,
-    cx: Arc<Context>,
-    executions: Arc<Executions>,
-) -> impl Stream<Item = Key> + Send {
+fn recoveries(woken: mpsc::Receiver<()>, cx: Arc<Context>) -> impl Stream<Item = Key> + Send {
     let woken = stream::unfold(woken, async |mut woken| woken.recv().await.map(|()| ((), woken)));
     woken.flat_map(move |()| {
         cx.memory.retry_all();
-        stream::iter(executions.keys())
+        stream::iter(cx.executions.keys())
     })
 }
 

@@ -71,9 +71,9 @@ fn words(execution: &Execution, unheeded: Unheeded) -> String {
 pub(super) async fn attend(execution: &Execution, cx: &Context) -> Result<Wait, Error> {
     let now = Timestamp::now();
     let cancel = execution.spec.as_ref().is_ok_and(|spec| spec.cancel);
-    let noticed = if cancel { cx.memory.missing_since(execution.uid(), now) } else { now };
+    let noticed = if cancel { cx.memory.missing_since(execution.key(), now) } else { now };
     let Some((due, care)) = care(execution, noticed) else { return Ok(None) };
-    let due = cx.memory.retry_planned(execution.uid(), execution.version(), now).unwrap_or(due);
+    let due = cx.memory.retry_planned(execution.key(), execution.version(), now).unwrap_or(due);
     if let Ok(wait) = Duration::try_from(due.duration_since(now))
         && !wait.is_zero()
     {
@@ -88,7 +88,7 @@ pub(super) async fn attend(execution: &Execution, cx: &Context) -> Result<Wait, 
         },
         Care::Tell(unheeded) => {
             cx.events.remark(execution, Reason::RunnerNotFound, &words(execution, unheeded), now);
-            cx.memory.retry_at(execution.uid(), execution.version(), later(now, REMINDER));
+            cx.memory.retry_at(execution.key(), execution.version(), later(now, REMINDER));
             return Ok(Some(REMINDER));
         }
     }

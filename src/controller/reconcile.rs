@@ -16,7 +16,7 @@ use super::{
     Others,
     admit::{self, Plan},
     api::Api,
-    cache::Children,
+    cache::{Children, Executions},
     child::Entry,
     courtesy::Courtesy,
     decide::{Refusal, Seen, Stage, State, decide},
@@ -43,6 +43,8 @@ pub struct Context {
     pub api: Api,
     /// The runners that are served here.
     pub registry: Registry,
+    /// The executions, as watched.
+    pub executions: Arc<Executions>,
     /// The children, as watched.
     pub children: Children,
     /// What is remembered between passes.
@@ -95,7 +97,7 @@ pub async fn reconcile(execution: Arc<Execution>, cx: &Context) {
 /// How long until the next try after an error.
 fn retry(execution: &Execution, error: &Error, cx: &Context) -> Duration {
     let jitter = jitter();
-    let (failures, delay) = cx.memory.failed(execution.uid(), error.failing(), jitter);
+    let (failures, delay) = cx.memory.failed(execution.key(), error.failing(), jitter);
     let delay = error.retry_in(delay, jitter);
     tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
     delay
@@ -204,18 +206,19 @@ impl<'a> Pass<'a> {
     fn glimpse(&mut self, now: Timestamp) -> Glimpsed {
         let execution = Arc::clone(&self.execution);
         let Ok(plan) = &self.plan else { return Glimpsed::Seen(Seen::Unknown) };
-        let entry = self.cx.children.get(&plan.runner.child(), execution.key(), execution.child_name());
+        let (key, kind) = (execution.key(), plan.runner.child());
+        let entry = self.cx.children.get(&kind, key, execution.namespace(), execution.child_name());
         self.entry = entry.map(|e| self.cx.memory.latest_child(Entry::clone(&e)));
         let state = self.state();
         let changed_mind = state.cancel || state.deleting || state.suspend;
         if state.stage == Stage::New
             && !changed_mind
-            && let Some(at) = self.cx.memory.retry_planned(execution.uid(), execution.version(), now)
+            && let Some(at) = self.cx.memory.retry_planned(execution.key(), execution.version(), now)
         {
             return Glimpsed::NotYet(Duration::try_from(at.duration_since(now)).unwrap_or(SOON));
         }
         if state.stage == Stage::New
-            && let Some(refusal) = self.cx.memory.put_off_refusal(execution.uid(), execution.version())
+            && let Some(refusal) = self.cx.memory.put_off_refusal(execution.key(), execution.version())
         {
             return Glimpsed::Seen(Seen::Refused(refusal));
         }
@@ -225,15 +228,15 @@ impl<'a> Pass<'a> {
             (Stage::New, _) | (Stage::Finished { .. }, None) => Glimpsed::Seen(Seen::Unknown),
             (Stage::Finished { .. }, Some(entry)) => Glimpsed::Seen(Seen::Child(entry.seen(&execution))),
             (Stage::Started { child, .. }, Some(entry)) if *entry.uid == **child && !entry.deleting => {
-                self.cx.memory.found(execution.uid());
+                self.cx.memory.found(execution.key());
                 let mut seen = entry.seen(&execution);
                 let news = entry.progress.is_some()
                     && entry.progress.as_deref() != execution.status.progress.as_deref();
-                seen.look_due = self.cx.memory.look_due(execution.uid(), entry.glance, now) || news;
+                seen.look_due = self.cx.memory.look_due(execution.key(), entry.glance, now) || news;
                 Glimpsed::Seen(Seen::Child(seen))
             }
             (Stage::Started { .. }, _) => {
-                let missing_until = later(self.cx.memory.missing_since(execution.uid(), now), WATCH_LAG);
+                let missing_until = later(self.cx.memory.missing_since(execution.key(), now), WATCH_LAG);
                 match Duration::try_from(missing_until.duration_since(now)) {
                     Ok(wait) if !wait.is_zero() => Glimpsed::NotYet(wait),
                     Ok(_) | Err(_) => Glimpsed::Seen(Seen::Unknown),

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    cache::{Children, Executions, Kind, Named},
+    cache::{Children, Executions, Kind, Placed},
     child::{Entry, Watched},
     execution::Execution,
     key::Key,
@@ -146,11 +146,11 @@ impl ChildWatch {
         });
         events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
             let woken = match &event {
-                Event::Apply(Named { name, entry }) => {
-                    let before = cache.get(entry.execution, name);
+                Event::Apply(Placed { namespace, name, entry }) => {
+                    let before = cache.get(entry.execution, namespace, name);
                     memory.is_news_of_child(before.as_deref(), entry).then_some(entry.execution)
                 }
-                Event::InitApply(Named { entry, .. }) | Event::Delete(Named { entry, .. }) => {
+                Event::InitApply(Placed { entry, .. }) | Event::Delete(Placed { entry, .. }) => {
                     Some(entry.execution)
                 }
                 Event::Init | Event::InitDone => None,
@@ -162,17 +162,18 @@ impl ChildWatch {
 }
 
 /// The event with what is kept of the object. Objects that are nobody's child are left out.
-fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Named>> {
-    let named = |object: &Watched<METADATA>| {
-        let name = object.metadata.name.as_deref().unwrap_or_default().into();
-        Some(Named { name, entry: Entry::from_watched(object, registry)?.into() })
+fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Placed>> {
+    let placed = |object: &Watched<METADATA>| {
+        let entry = Entry::from_watched(object, registry)?.into();
+        let of = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        Some(Placed { namespace: of(&object.metadata.namespace), name: of(&object.metadata.name), entry })
     };
     Some(match event {
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(named(&object)?),
+        Event::InitApply(object) => Event::InitApply(placed(&object)?),
         Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(named(&object)?),
-        Event::Delete(object) => Event::Delete(named(&object)?),
+        Event::Apply(object) => Event::Apply(placed(&object)?),
+        Event::Delete(object) => Event::Delete(placed(&object)?),
     })
 }
 

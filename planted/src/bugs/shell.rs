@@ -121,11 +121,11 @@ pub(super) const BUGS: &[Bug] = &[
         name: "the timeout begins anew with each controller",
         file: "src/controller/mod.rs",
         find: "        let pass = async |key| {
-            if let Some(execution) = executions.get(key) {
+            if let Some(execution) = cx.executions.get(key) {
 ",
         replace: "        let began = k8s_openapi::jiff::Timestamp::now();
         let pass = async |key| {
-            if let Some(mut execution) = executions.get(key) {
+            if let Some(mut execution) = cx.executions.get(key) {
                 let status = &mut execution.status;
                 if let (Some(start), Some(deadline)) = (&status.start_time, &mut status.deadline) {
                     let timeout = deadline.0.duration_since(start.0);
@@ -174,6 +174,13 @@ pub(super) const BUGS: &[Bug] = &[
         file: "src/controller/cache.rs",
         find: "*list == self.lists",
         replace: "*list <= self.lists",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "a child of another namespace takes the place of one's own",
+        file: "src/controller/cache.rs",
+        find: "hash_one((execution, namespace, name))",
+        replace: "hash_one((execution, name, namespace.is_empty()))",
         checks: &[Pure("controller::")],
     },
     Bug {

@@ -61,7 +61,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a child of which nothing is ever heard is never looked at",
         file: "src/controller/step/rest.rs",
-        find: "memory.look_due(uid, entry.glance, Timestamp::now());",
+        find: "memory.look_due(key, entry.glance, Timestamp::now());",
         replace: "let _ = entry;",
         checks: &[Pure("controller::")],
     },

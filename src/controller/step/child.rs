@@ -41,7 +41,7 @@ impl Pass<'_> {
             Ok(meta) => {
                 let seen = self.take_child(&meta, &Value::Null);
                 if let Some(entry) = &self.entry {
-                    self.cx.memory.wrote_child(execution.uid(), entry);
+                    self.cx.memory.wrote_child(execution.key(), entry);
                 }
                 Ok(Next::Again(seen.map_or(Seen::Foreign, Seen::Child)))
             }
@@ -129,7 +129,7 @@ impl Pass<'_> {
         let goes_on = self.entry.as_ref().is_some_and(|entry| !matches!(entry.glance, Glance::Ended { .. }));
         let _room = if goes_on {
             let now = Timestamp::now();
-            let Some(room) = self.cx.memory.room_for_look(self.execution.uid(), now) else {
+            let Some(room) = self.cx.memory.room_for_look(self.execution.key(), now) else {
                 // One that is past has been acted upon.
                 return Ok(self.rest(self.execution.deadline().filter(|deadline| *deadline > now)));
             };
@@ -179,12 +179,12 @@ impl Pass<'_> {
         };
         let over = matches!(observation, Observation::Succeeded { .. } | Observation::Failed { .. });
         let mut child = entry.seen(&self.execution);
-        let uid = self.execution.uid();
+        let key = self.execution.key();
         let waits = told.map(|since| {
-            let since = self.cx.memory.waiting_since(uid, since, now);
+            let since = self.cx.memory.waiting_since(key, since, now);
             Waiting { since, ends: later(since, self.cx.start_grace) }
         });
-        self.cx.memory.looked(uid, entry.glance, waits, now);
+        self.cx.memory.looked(key, entry.glance, waits, now);
         child.grace_ends = waits.map(|waits| waits.ends);
         child.unheard = child.released && plan.runner.is_unheard(evidence);
         let leaving = entry.deleting && !over;
@@ -221,7 +221,7 @@ impl Pass<'_> {
                 }
                 if let Some(entry) = &mut self.entry {
                     then(entry);
-                    self.cx.memory.wrote_child(execution.uid(), entry);
+                    self.cx.memory.wrote_child(execution.key(), entry);
                 }
                 Ok(self.again())
             }

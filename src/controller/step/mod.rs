@@ -58,7 +58,7 @@ impl Pass<'_> {
                     && lasting
                     && !matches!(seen, Seen::Refused(_) | Seen::Leaving)
                 {
-                    self.cx.memory.succeeded(self.execution.uid());
+                    self.cx.memory.succeeded(self.execution.key());
                 }
                 next
             }
@@ -165,7 +165,7 @@ impl Pass<'_> {
                 let runner = self.plan.as_ref().map_or("unknown", |plan| plan.runner.name());
                 tracing::info!(reason, "finished");
                 self.cx.metrics.finished.get_or_create(&OutcomeLabels { runner, reason }).inc();
-                self.cx.memory.settle(self.execution.uid());
+                self.cx.memory.settle(self.execution.key());
                 Ok(self.again())
             }
             Written::Conflict => Ok(Next::Again(Seen::Unknown)),
@@ -187,7 +187,7 @@ impl Pass<'_> {
             Report::NameInUse => Next::Rest(Some(self.retry(None))),
             Report::Refused(Refusal { patience, .. }) => {
                 if matches!(patience, Patience::Until(_)) {
-                    self.cx.memory.refused(self.execution.uid(), Timestamp::now());
+                    self.cx.memory.refused(self.execution.key(), Timestamp::now());
                 }
                 Next::Rest(Some(self.retry(Some(patience))))
             }

@@ -23,29 +23,29 @@ impl Pass<'_> {
 
     /// All is done for now.
     pub(super) fn rest(&self, until: Option<Timestamp>) -> Next {
-        let (memory, uid) = (&self.cx.memory, self.execution.uid());
-        memory.succeeded(uid);
+        let (memory, key) = (&self.cx.memory, self.execution.key());
+        memory.succeeded(key);
         let runs = self.execution.is_under_way();
         if let Some(entry) = self.entry.as_ref().filter(|_| runs) {
             // Plans the first look: it may be that nothing is ever heard of the child.
-            memory.look_due(uid, entry.glance, Timestamp::now());
+            memory.look_due(key, entry.glance, Timestamp::now());
         }
-        let look = runs.then(|| memory.next_look(uid)).flatten();
+        let look = runs.then(|| memory.next_look(key)).flatten();
         Next::Rest(until.into_iter().chain(look).min().map(wait_until))
     }
 
     pub(super) fn retry(&self, patience: Option<Patience>) -> Duration {
         // A failure that is told goes on with its row: a webhook that never answers is asked ever more rarely too.
-        let failing = self.cx.memory.last_failure(self.execution.uid()).unwrap_or(Failing::Answered);
-        let (_, delay) = self.cx.memory.failed(self.execution.uid(), failing, jitter());
+        let failing = self.cx.memory.last_failure(self.execution.key()).unwrap_or(Failing::Answered);
+        let (_, delay) = self.cx.memory.failed(self.execution.key(), failing, jitter());
         let now = Timestamp::now();
         let wait = pause(delay, patience, now);
-        self.cx.memory.retry_at(self.execution.uid(), self.execution.version(), later(now, wait));
+        self.cx.memory.retry_at(self.execution.key(), self.execution.version(), later(now, wait));
         wait
     }
 
     pub(super) fn patience_ends(&self) -> Timestamp {
-        self.cx.memory.patience_ends(self.execution.uid(), Timestamp::now())
+        self.cx.memory.patience_ends(self.execution.key(), Timestamp::now())
     }
 }
 

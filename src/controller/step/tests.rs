@@ -20,6 +20,7 @@ use crate::{
         courtesy::Courtesy,
         events::Events,
         execution::Execution,
+        key::Key,
         memory::Failing,
         metrics::Metrics,
         reconcile::{Context, reconcile},
@@ -63,6 +64,7 @@ impl Script {
         Context {
             api,
             registry: Registry::built_in(&Settings::default()),
+            executions: Arc::default(),
             children: Children::default(),
             memory: Arc::default(),
             timers: Arc::default(),
@@ -166,7 +168,7 @@ async fn a_webhook_that_never_answers_is_asked_ever_more_rarely_also_once_that_i
     for times in 1..=6 {
         reconcile(Arc::clone(&execution), &cx).await;
         assert_eq!(
-            cx.memory.failures_before("u", Failing::Unanswered),
+            cx.memory.failures_before(Key::of("u"), Failing::Unanswered),
             times,
             "{:?}",
             script.asked.lock().unwrap()

@@ -41,10 +41,10 @@ impl<'a> Pass<'a> {
             return Leave::Now(None);
         }
         let now = Timestamp::now();
-        let since = cx.memory.put_off(execution.uid(), execution.version(), refusal, now);
+        let since = cx.memory.put_off(execution.key(), execution.version(), refusal, now);
         let leave = cx.courtesy.leave(since, now);
         match leave {
-            Leave::Now(_) => cx.memory.put_off_no_more(execution.uid()),
+            Leave::Now(_) => cx.memory.put_off_no_more(execution.key()),
             Leave::Later(_) => {}
         }
         leave
@@ -101,7 +101,7 @@ impl Pass<'_> {
     /// Failures in a row are told in the status of an execution that has not started.
     pub(super) fn tell_of_failure(&self, error: CallError, doing: &'static str) -> Result<Next, Error> {
         let error = if self.execution.has_secret_args() { error::quiet(error) } else { error };
-        let before = self.cx.memory.failures_before(self.execution.uid(), error::failing(&error));
+        let before = self.cx.memory.failures_before(self.execution.key(), error::failing(&error));
         let has_begun = self.execution.is_finished() || self.execution.recorded_child().is_some();
         if before + 1 < TELL_AFTER || has_begun {
             return Err(Error::Call { doing, source: error });
@@ -138,7 +138,7 @@ impl Pass<'_> {
     /// nearly as large as etcd allows has no room for it.
     fn tell_of_unwritten(&self, new: &RunnerExecutionStatus, error: &CallError) {
         let now = Timestamp::now();
-        let before = self.cx.memory.failures_before(self.execution.uid(), error::failing(error));
+        let before = self.cx.memory.failures_before(self.execution.key(), error::failing(error));
         match (error.code(), before) {
             (Some(422), 0) => self.cx.events.tell(&self.execution, new, now),
             (Some(code), TELL_AFTER) if code != 422 => {
