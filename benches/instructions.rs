@@ -22,6 +22,7 @@ use runner_controller::{
         child::{Entry, Watched},
         decide::{Ending, Seen, Stage, State, Step, decide},
         execution::Execution,
+        packed::Packed,
         status,
     },
     crd::ResourceRef,
@@ -114,6 +115,18 @@ fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     black_box(Entry::from_watched(&watched, &registry))
 }
 
+#[library_benchmark(config = limits(100_000, 100))]
+#[bench::running(read(RUNNING))]
+fn pack(execution: Execution) -> Packed {
+    black_box(Packed::of(black_box(&execution)))
+}
+
+#[library_benchmark(config = limits(100_000, 100))]
+#[bench::running(Packed::of(&read(RUNNING)))]
+fn unpack(packed: Packed) -> Option<Execution> {
+    black_box(black_box(&packed).unpack())
+}
+
 fn child() -> ResourceRef {
     ResourceRef {
         api_version: "argoproj.io/v1alpha1".into(),
@@ -166,7 +179,7 @@ fn check_workflow(args: Value) -> Rendered {
 
 library_benchmark_group!(
     name = paths;
-    benchmarks = decision, decode_execution, decode_metadata, decode_job, encode_started, encode_finished,
-        check_workflow
+    benchmarks = decision, decode_execution, decode_metadata, decode_job, pack, unpack, encode_started,
+        encode_finished, check_workflow
 );
 main!(library_benchmark_groups = paths);

@@ -1,10 +1,14 @@
-//! How requests travel: as by kube's own client, but each at once, and not on a connection that has died.
+//! How requests travel: as by kube's own client, but each at once, side by side on one connection where the API server
+//! speaks HTTP/2, and not on one that has died.
+//!
+//! kube's connector offers HTTP/1.1 alone, which takes a connection for each request under way, and a quarter more CPU.
 //!
 //! kube's connector leaves Nagle's algorithm on: the second part of a request then waits for the acknowledgement of the
 //! first, which the kernel may put off by 40 ms. It was the whole difference to a bare client in the slowest hundredth.
 
 use std::time::Duration;
 
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -12,7 +16,7 @@ use hyper_util::{
 };
 use kube::{
     Client, Config,
-    client::{Body, ConfigExt},
+    client::{Body, ConfigExt, RustlsTlsError},
 };
 use tower::{BoxError, ServiceBuilder};
 
@@ -33,7 +37,7 @@ pub(super) fn client(config: Config) -> Result<Client, kube::Error> {
     tcp.set_keepalive_retries(Some(3));
     #[cfg(target_os = "linux")]
     tcp.set_tcp_user_timeout(Some(SILENCE * 2));
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    let mut connector = TimeoutConnector::new(https(&config, tcp)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
@@ -45,4 +49,16 @@ pub(super) fn client(config: Config) -> Result<Client, kube::Error> {
         .map_err(BoxError::from)
         .service(connections);
     Ok(Client::new(service, config.default_namespace))
+}
+
+/// kube's connector, but with HTTP/2 where the other end has it too.
+fn https(config: &Config, tcp: HttpConnector) -> Result<HttpsConnector<HttpConnector>, kube::Error> {
+    let mut builder =
+        HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    if let Some(name) = config.tls_server_name.clone() {
+        let name =
+            name.try_into().map_err(RustlsTlsError::InvalidServerName).map_err(kube::Error::RustlsTls)?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    Ok(builder.enable_all_versions().wrap_connector(tcp))
 }
