@@ -92,14 +92,14 @@ fn decision((state, seen): (State, Seen)) -> Step {
     black_box(decide(black_box(&state), black_box(&seen), now()))
 }
 
-#[library_benchmark(config = limits(218_000, 216))]
+#[library_benchmark(config = limits(221_000, 220))]
 #[bench::created(event(EXECUTION))]
 #[bench::running(event(RUNNING))]
 fn decode_execution(event: String) -> WatchEvent<Execution> {
     black_box(serde_json::from_str(black_box(&event)).unwrap())
 }
 
-#[library_benchmark(config = limits(34_500, 32))]
+#[library_benchmark(config = limits(33_000, 26))]
 #[bench::workflow_metadata(event(WORKFLOW), registry())]
 fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<true>> = serde_json::from_str(black_box(&event)).unwrap();
@@ -107,7 +107,7 @@ fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
     black_box(Entry::from_watched(&watched, &registry))
 }
 
-#[library_benchmark(config = limits(60_500, 39))]
+#[library_benchmark(config = limits(58_000, 32))]
 #[bench::job(event(JOB), registry())]
 fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<false>> = serde_json::from_str(black_box(&event)).unwrap();
@@ -115,13 +115,13 @@ fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     black_box(Entry::from_watched(&watched, &registry))
 }
 
-#[library_benchmark(config = limits(100_000, 100))]
+#[library_benchmark(config = limits(57_700, 15))]
 #[bench::running(read(RUNNING))]
 fn pack(execution: Execution) -> Packed {
     black_box(Packed::of(black_box(&execution)))
 }
 
-#[library_benchmark(config = limits(100_000, 100))]
+#[library_benchmark(config = limits(34_200, 22))]
 #[bench::running(Packed::of(&read(RUNNING)))]
 fn unpack(packed: Packed) -> Option<Execution> {
     black_box(black_box(&packed).unpack())
@@ -137,14 +137,14 @@ fn child() -> ResourceRef {
     }
 }
 
-#[library_benchmark(config = limits(203_000, 417))]
+#[library_benchmark(config = limits(126_000, 245))]
 #[bench::started(read(EXECUTION))]
 fn encode_started(execution: Execution) -> Option<Value> {
     let new = status::started(&execution, child(), None, now());
     black_box(status::patch(&execution, &new))
 }
 
-#[library_benchmark(config = limits(219_000, 456))]
+#[library_benchmark(config = limits(126_000, 274))]
 #[bench::succeeded(read(RUNNING))]
 fn encode_finished(execution: Execution) -> Option<Value> {
     let seen = Observation::Succeeded { progress: Some("1/1".into()), output: None, message: String::new() };

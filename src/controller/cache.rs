@@ -87,15 +87,15 @@ pub struct Placed {
 }
 
 /// A hash of a child's namespace and name, and of the execution that it was made for: nothing keeps two objects from
-/// claiming the same execution, and the texts need not be kept. Its halves are hashed by secrets of this process, so
-/// that nobody can make two children that have the same one.
+/// claiming the same execution, and the texts need not be kept. The seeds of its halves are this process's own, so that
+/// nobody can make two children that have the same one.
 type ChildKey = [u64; 2];
 
 /// The children of one kind.
 #[derive(Debug, Default)]
 pub struct Kind {
     table: Mutex<Table<ChildKey, Arc<Entry>>>,
-    secrets: [RandomState; 2],
+    seeds: [RandomState; 2],
 }
 
 impl Kind {
@@ -112,7 +112,7 @@ impl Kind {
     }
 
     fn key(&self, execution: Key, namespace: &str, name: &str) -> ChildKey {
-        self.secrets.each_ref().map(|secret| secret.hash_one((execution, namespace, name)))
+        self.seeds.each_ref().map(|seed| seed.hash_one((execution, namespace, name)))
     }
 }
 

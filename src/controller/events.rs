@@ -1,7 +1,8 @@
 //! Kubernetes Events, one for each change of a condition that people follow, with the same reason word.
 //!
-//! They are written in the background from a bounded queue, so that they never delay or fail an execution. Under
-//! load the queue fills and events are dropped and counted: the status is the truth, events only tell of it.
+//! They are written in the background from bounded queues, so that they never delay or fail an execution. Under load
+//! the queues fill and events are dropped and counted: the status is the truth, events only tell of it. What failed is
+//! told first.
 
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::Resource;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use super::{api::Api, execution::Execution, metrics::Metrics};
 use crate::{
@@ -19,32 +23,40 @@ use crate::{
     reason::Reason,
 };
 
-const QUEUE: usize = 512;
-/// At most this many events a second in the long run; the queue is the burst.
-const PER_SECOND: u32 = 20;
+/// So many wait at most, of either sort: what is told much later helps nobody.
+const QUEUE: usize = 128;
+/// So many events a second in the long run: the API server needs as much for one as for a write of a run, and a run has
+/// three of them. At 20 a second they took 4 % of what it can do in a backlog.
+const PER_SECOND: u32 = 5;
+/// After a quiet time so many at once: all of ten executions that are applied together.
+const BURST: u32 = 30;
+
+const NORMAL: &str = "Normal";
+
+/// An event, and its namespace.
+type Told = (String, Event);
 
 /// Where events are handed in.
 #[derive(Clone)]
 pub struct Events {
-    queue: mpsc::Sender<(String, Event)>,
+    failures: mpsc::Sender<Told>,
+    others: mpsc::Sender<Told>,
     metrics: Metrics,
 }
 
 impl Events {
     /// The hand-in, and the task that writes until it is dropped.
     pub fn new(api: Api, metrics: Metrics) -> (Self, impl Future<Output = ()>) {
-        let (queue, mut received) = mpsc::channel::<(String, Event)>(QUEUE);
+        let (failures, failures_told) = mpsc::channel(QUEUE);
+        let (others, others_told) = mpsc::channel(QUEUE);
         let dropped = metrics.clone();
-        let task = async move {
-            while let Some((namespace, event)) = received.recv().await {
-                if let Err(error) = api.create_event(&namespace, &event).await {
-                    tracing::debug!(%error, namespace, "event not written");
-                    dropped.events_dropped.inc();
-                }
-                tokio::time::sleep(Duration::from_secs(1) / PER_SECOND).await;
+        let write = async move |(namespace, event): Told| {
+            if let Err(error) = api.create_event(&namespace, &event).await {
+                tracing::debug!(%error, namespace, "event not written");
+                dropped.events_dropped.inc();
             }
         };
-        (Self { queue, metrics }, task)
+        (Self { failures, others, metrics }, paced(failures_told, others_told, write))
     }
 
     /// Tells of what changed between the execution's status and the one just written.
@@ -67,9 +79,29 @@ impl Events {
     }
 
     fn hand_in(&self, execution: &Execution, event: Event) {
-        if self.queue.try_send((execution.namespace().to_owned(), event)).is_err() {
+        let is_calm = event.type_.as_deref() == Some(NORMAL);
+        let queue = if is_calm { &self.others } else { &self.failures };
+        if queue.try_send((execution.namespace().to_owned(), event)).is_err() {
             self.metrics.events_dropped.inc();
         }
+    }
+}
+
+/// Hands on what comes, of the first sort before the second, at no higher rate than is allowed.
+async fn paced<T>(mut first: mpsc::Receiver<T>, mut second: mpsc::Receiver<T>, hand_on: impl AsyncFn(T)) {
+    let each = Duration::from_secs(1) / PER_SECOND;
+    let rested = || Instant::now().checked_sub(each * BURST).unwrap_or_else(Instant::now);
+    let mut turn = rested();
+    loop {
+        let next = tokio::select! {
+            biased;
+            Some(next) = first.recv() => next,
+            Some(next) = second.recv() => next,
+            else => return,
+        };
+        hand_on(next).await;
+        turn = turn.max(rested()) + each;
+        sleep_until(turn).await;
     }
 }
 
@@ -97,7 +129,7 @@ fn event(execution: &Execution, calm: bool, reason: &str, message: &str, now: Ti
             resource_version: execution.metadata.resource_version.clone(),
             field_path: None,
         },
-        type_: Some(if calm { "Normal" } else { "Warning" }.into()),
+        type_: Some(if calm { NORMAL } else { "Warning" }.into()),
         reason: Some(reason.to_owned()),
         message: Some(if message.is_empty() {
             "The execution can be run.".into()
@@ -109,5 +141,39 @@ fn event(execution: &Execution, calm: bool, reason: &str, message: &str, now: Ti
         count: Some(1),
         source: Some(EventSource { component: Some("runner-controller".into()), host: None }),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::{BURST, Instant, PER_SECOND, mpsc, paced};
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_told_first_and_all_at_a_bounded_rate() {
+        let (start, told) = (Instant::now(), RefCell::new(Vec::new()));
+        let (failures, failures_told) = mpsc::channel(100);
+        let (others, others_told) = mpsc::channel(100);
+        for _ in 0..100 {
+            others.try_send("other").unwrap();
+        }
+        let hand_on = async |it| {
+            told.borrow_mut().push((it, start.elapsed().as_secs()));
+            if told.borrow().len() == 50 {
+                failures.try_send("failure").unwrap();
+            }
+        };
+        drop(others);
+        tokio::select! {
+            () = paced(failures_told, others_told, hand_on) => {}
+            () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+        }
+        let told = told.into_inner();
+        assert_eq!(told.iter().position(|(it, _)| *it == "failure"), Some(50));
+        let within = |second: u64| told.iter().filter(|(_, at)| *at <= second).count();
+        assert!((BURST..=BURST + PER_SECOND + 1).contains(&u32::try_from(within(0)).unwrap()), "{told:?}");
+        assert!(within(9) <= (BURST + 10 * PER_SECOND + 1) as usize, "{told:?}");
+        assert_eq!(told.len(), 101, "all in the end");
     }
 }
