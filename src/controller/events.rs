@@ -148,7 +148,7 @@ fn event(execution: &Execution, calm: bool, reason: &str, message: &str, now: Ti
 mod tests {
     use std::cell::RefCell;
 
-    use super::{BURST, Instant, PER_SECOND, mpsc, paced};
+    use super::{BURST, Duration, Instant, PER_SECOND, mpsc, paced};
 
     #[tokio::test(start_paused = true)]
     async fn failures_are_told_first_and_all_at_a_bounded_rate() {
@@ -167,7 +167,7 @@ mod tests {
         drop(others);
         tokio::select! {
             () = paced(failures_told, others_told, hand_on) => {}
-            () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+            () = tokio::time::sleep(Duration::from_mins(1)) => {}
         }
         let told = told.into_inner();
         assert_eq!(told.iter().position(|(it, _)| *it == "failure"), Some(50));
