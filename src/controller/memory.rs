@@ -196,10 +196,7 @@ impl Memory {
         let Some(settled) = all.remove(&key) else { return };
         if let Some(written) = settled.written() {
             let passing = Passing { written: Some(Arc::clone(written)), ..Passing::default() };
-            all.insert(
-                written.key(),
-                Remembered { passing: Some(Box::new(passing)), ..Remembered::default() },
-            );
+            all.insert(key, Remembered { passing: Some(Box::new(passing)), ..Remembered::default() });
         }
     }
 

@@ -213,12 +213,12 @@ impl<'a> Pass<'a> {
         let changed_mind = state.cancel || state.deleting || state.suspend;
         if state.stage == Stage::New
             && !changed_mind
-            && let Some(at) = self.cx.memory.retry_planned(execution.key(), execution.version(), now)
+            && let Some(at) = self.cx.memory.retry_planned(key, execution.version(), now)
         {
             return Glimpsed::NotYet(Duration::try_from(at.duration_since(now)).unwrap_or(SOON));
         }
         if state.stage == Stage::New
-            && let Some(refusal) = self.cx.memory.put_off_refusal(execution.key(), execution.version())
+            && let Some(refusal) = self.cx.memory.put_off_refusal(key, execution.version())
         {
             return Glimpsed::Seen(Seen::Refused(refusal));
         }
@@ -228,15 +228,15 @@ impl<'a> Pass<'a> {
             (Stage::New, _) | (Stage::Finished { .. }, None) => Glimpsed::Seen(Seen::Unknown),
             (Stage::Finished { .. }, Some(entry)) => Glimpsed::Seen(Seen::Child(entry.seen(&execution))),
             (Stage::Started { child, .. }, Some(entry)) if *entry.uid == **child && !entry.deleting => {
-                self.cx.memory.found(execution.key());
+                self.cx.memory.found(key);
                 let mut seen = entry.seen(&execution);
                 let news = entry.progress.is_some()
                     && entry.progress.as_deref() != execution.status.progress.as_deref();
-                seen.look_due = self.cx.memory.look_due(execution.key(), entry.glance, now) || news;
+                seen.look_due = self.cx.memory.look_due(key, entry.glance, now) || news;
                 Glimpsed::Seen(Seen::Child(seen))
             }
             (Stage::Started { .. }, _) => {
-                let missing_until = later(self.cx.memory.missing_since(execution.key(), now), WATCH_LAG);
+                let missing_until = later(self.cx.memory.missing_since(key, now), WATCH_LAG);
                 match Duration::try_from(missing_until.duration_since(now)) {
                     Ok(wait) if !wait.is_zero() => Glimpsed::NotYet(wait),
                     Ok(_) | Err(_) => Glimpsed::Seen(Seen::Unknown),
