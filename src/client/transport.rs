@@ -12,7 +12,7 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilde
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use kube::{
     Client, Config,
@@ -22,6 +22,8 @@ use tower::{BoxError, ServiceBuilder};
 
 /// After so long without a word the other end is asked whether it is there, and after as long again the connection is
 /// given up: one that dies without a word would else be noticed by a watch after five minutes, and by a request never.
+/// TCP asks its own other end, which may be a load balancer that has lost the API server; over HTTP/2, where all requests
+/// would go on to use that one connection, the API server itself is asked too.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// A client that does not retry by itself. Through a proxy, it is kube's own.
@@ -41,7 +43,11 @@ pub(super) fn client(config: Config) -> Result<Client, kube::Error> {
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
-    let connections = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let connections = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_keep_alive_interval(SILENCE)
+        .http2_keep_alive_timeout(SILENCE)
+        .build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)

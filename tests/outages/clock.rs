@@ -108,7 +108,7 @@ async fn begin(house: &Arc<House>) -> Result<(Stage, NamedTempFile)> {
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
     let environment = environment.map(|(key, value)| (key.to_owned(), value)).to_vec();
-    Ok((Stage::set(Arc::clone(house), environment).await?, clock))
+    Ok((Stage::set(Arc::clone(house), house.controller.clone(), environment).await?, clock))
 }
 
 /// Sets a clock, all at once: a controller reads it all the time.

@@ -18,6 +18,7 @@ mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod gauge;
+mod network;
 mod outage;
 mod stage;
 mod table;
@@ -35,7 +36,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_goes_down_the_controller_is_back_within_seconds_and_runs_everything_once() -> Result<()> {
     let house = Arc::new(House::open("outages").await?);
-    let stage = Stage::set(Arc::clone(&house), Vec::new()).await?;
+    let stage = Stage::set(Arc::clone(&house), house.controller.clone(), Vec::new()).await?;
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for outage in Outage::ALL.into_iter().filter(|outage| full() || !outage.only_in_full()) {
@@ -65,4 +66,9 @@ async fn a_clock_that_is_wrong_changes_when_a_timeout_fires_and_nothing_else() -
     clock::ahead(&house).await?;
     clock::behind(&house).await?;
     clock::jumping(&house).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_swallow_everything_without_a_word_are_given_up() -> Result<()> {
+    network::swallows(&Arc::new(House::open("outages").await?)).await
 }

@@ -12,6 +12,7 @@ use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    config::Kubeconfig,
     core::{ApiResource, GroupVersionKind},
 };
 use runner_controller::crd::{EXECUTION_UID_LABEL, RunnerExecution};
@@ -53,8 +54,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A new namespace with a controller of that environment.
-    pub(crate) async fn set(house: Arc<House>, environment: Vec<(String, String)>) -> Result<Self> {
+    /// A new namespace with a controller of that access and environment.
+    pub(crate) async fn set(
+        house: Arc<House>,
+        access: Kubeconfig,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
         let namespace = house.namespace().await?;
         let client = house.client.clone();
         let record = |kind: ApiResource| {
@@ -66,7 +71,7 @@ impl Stage {
             (record(ApiResource::erase::<Job>(&())).await?, record(workflow_kind()).await?);
         let mut kubelet = JoinSet::new();
         kubelet.spawn(stand_in_for_kubelet(client, namespace.clone(), Pods::Succeed));
-        let controller = start_controller(&house, &namespace, environment)?;
+        let controller = start_controller(&house, &access, &namespace, environment)?;
         let gauge = Gauge::of(controller.pid().context("the controller ended at once")?);
         Ok(Self { house, namespace, executions, jobs, workflows, controller, gauge, _kubelet: kubelet })
     }
@@ -192,7 +197,7 @@ impl Stage {
 
     /// One more controller of the namespace.
     pub(crate) fn another_controller(&self) -> Result<Process> {
-        start_controller(&self.house, &self.namespace, Vec::new())
+        start_controller(&self.house, &self.house.controller, &self.namespace, Vec::new())
     }
 
     /// Sends a signal to the controller.
@@ -309,9 +314,14 @@ fn workflow_kind() -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow"))
 }
 
-fn start_controller(house: &House, namespace: &str, environment: Vec<(String, String)>) -> Result<Process> {
+fn start_controller(
+    house: &House,
+    access: &Kubeconfig,
+    namespace: &str,
+    environment: Vec<(String, String)>,
+) -> Result<Process> {
     let mut kubeconfig = tempfile::NamedTempFile::new()?;
-    serde_json::to_writer(&mut kubeconfig, &house.controller)?;
+    serde_json::to_writer(&mut kubeconfig, access)?;
     Process::start(Launch {
         kubeconfig,
         namespace: namespace.to_owned(),
