@@ -28,7 +28,7 @@ use runner_controller::{
     crd::ResourceRef,
     runners::{Observation, Registry, Rendered, Run, Runner as _, Settings, argo::ArgoWorkflow},
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 /// An execution that has just been created, with 1 KiB of arguments.
 const EXECUTION: &str = include_str!("recorded/execution.json");
@@ -92,7 +92,7 @@ fn decision((state, seen): (State, Seen)) -> Step {
     black_box(decide(black_box(&state), black_box(&seen), now()))
 }
 
-#[library_benchmark(config = limits(221_000, 220))]
+#[library_benchmark(config = limits(200_000, 130))]
 #[bench::created(event(EXECUTION))]
 #[bench::running(event(RUNNING))]
 fn decode_execution(event: String) -> WatchEvent<Execution> {
@@ -137,16 +137,16 @@ fn child() -> ResourceRef {
     }
 }
 
-#[library_benchmark(config = limits(126_000, 245))]
+#[library_benchmark(config = limits(85_000, 65))]
 #[bench::started(read(EXECUTION))]
-fn encode_started(execution: Execution) -> Option<Value> {
+fn encode_started(execution: Execution) -> Option<Box<RawValue>> {
     let new = status::started(&execution, child(), None, now());
     black_box(status::patch(&execution, &new))
 }
 
-#[library_benchmark(config = limits(126_000, 274))]
+#[library_benchmark(config = limits(103_000, 84))]
 #[bench::succeeded(read(RUNNING))]
-fn encode_finished(execution: Execution) -> Option<Value> {
+fn encode_finished(execution: Execution) -> Option<Box<RawValue>> {
     let seen = Observation::Succeeded { progress: Some("1/1".into()), output: None, message: String::new() };
     let new = status::finished(&execution, Ending::Observed(seen), None, now());
     black_box(status::patch(&execution, &new))

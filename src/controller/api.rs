@@ -20,7 +20,7 @@ use kube::{
     discovery::{self, Scope},
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     child::Watched,
@@ -109,7 +109,11 @@ impl Api {
     }
 
     /// Patches the status; the patch names the version it is for. Returns the new version.
-    pub async fn patch_status(&self, execution: &Execution, patch: &Value) -> Result<ObjectMeta, CallError> {
+    pub async fn patch_status(
+        &self,
+        execution: &Execution,
+        patch: &RawValue,
+    ) -> Result<ObjectMeta, CallError> {
         let request = executions(execution.namespace()).patch_subresource(
             "status",
             execution.name(),

@@ -30,8 +30,7 @@ use crate::{
 const BULK_OF_A_VALUE: usize = 64;
 
 /// One execution, as last seen. `Debug` shows no argument.
-#[derive(Clone, Deserialize)]
-#[serde(from = "Wire")]
+#[derive(Clone)]
 pub struct Execution {
     /// Its metadata, without labels, annotations and managed fields.
     pub metadata: ObjectMeta,
@@ -47,13 +46,13 @@ pub struct Execution {
 
 /// What travels: everything else is skipped without being built.
 #[derive(Deserialize)]
-struct Wire {
+struct Wire<'a> {
     #[serde(default)]
     metadata: SlimMeta,
-    #[serde(default)]
-    spec: Option<Box<RawValue>>,
-    #[serde(default)]
-    status: Option<Box<RawValue>>,
+    #[serde(default, borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    status: Option<&'a RawValue>,
 }
 
 /// A spec that is not understood as a whole.
@@ -92,10 +91,16 @@ pub(super) struct SlimMeta<Marks = IgnoredAny> {
     pub(super) annotations: Option<Marks>,
 }
 
-impl From<Wire> for Execution {
-    fn from(wire: Wire) -> Self {
+impl<'de> Deserialize<'de> for Execution {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Wire::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<Wire<'_>> for Execution {
+    fn from(wire: Wire<'_>) -> Self {
         let mut status = wire.status.map(|raw| read_status(raw.get())).unwrap_or_default();
-        let text = wire.spec.as_deref().map_or("", RawValue::get);
+        let text = wire.spec.map_or("", RawValue::get);
         let shape = Shape::of(text);
         let spec = read_spec(text, &shape);
         let mut execution = Self {
@@ -188,26 +193,31 @@ fn read_spec(text: &str, shape: &Shape) -> Result<Box<RunnerExecutionSpec>, Prob
             format!("nests more than {MAX_DEPTH} levels deep; flatten it, or pass it as text"),
         ));
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let spec: RunnerExecutionSpec = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = format!("spec.{}", error.path());
-        // serde's own words repeat values; arguments may be secret, so only what it expected is told.
-        let what = error.inner().to_string();
-        let expected = what.rsplit_once("expected ").map_or("another form", |(_, expected)| expected);
-        let expected = expected.split(" at line").next().unwrap_or(expected).to_owned();
-        match what.strip_prefix("missing field ") {
-            Some(field) => {
-                problem(&path, format!("lacks the field {}", field.split(" at line").next().unwrap_or(field)))
-            }
-            None => problem(&path, format!("must be {expected}")),
-        }
-    })?;
+    let spec: RunnerExecutionSpec = serde_json::from_str(text).map_err(|_| misread(text))?;
     match spec.args {
         Value::Object(_) | Value::Null => Ok(Box::new(spec)),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(problem("spec.args", "must be an object".into()))
         }
     }
+}
+
+/// What is wrong with a spec, and where. To keep track of where costs as much as to read, so this reads it once more.
+fn misread(text: &str) -> Problem {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Err(error) = serde_path_to_error::deserialize::<_, RunnerExecutionSpec>(&mut json) else {
+        return Problem { path: "spec".into(), what: "is not understood".into() };
+    };
+    // serde's own words repeat values; arguments may be secret, so only what it expected is told.
+    let told = error.inner().to_string();
+    let until_place = |words: &str| words.split(" at line").next().unwrap_or(words).to_owned();
+    let what = if let Some(field) = told.strip_prefix("missing field ") {
+        format!("lacks the field {}", until_place(field))
+    } else {
+        let expected = told.rsplit_once("expected ").map_or("another form", |(_, expected)| expected);
+        format!("must be {}", until_place(expected))
+    };
+    Problem { path: format!("spec.{}", error.path()), what }
 }
 
 impl Execution {

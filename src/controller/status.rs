@@ -4,13 +4,14 @@
 //! these stay as they are; [`patch`] turns it into the merge patch that changes just what differs.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
     jiff::{SignedDuration, Timestamp},
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     decide::{Ending, Halt, Refusal, Report},
@@ -333,33 +334,46 @@ fn acceptance(execution: &Execution, phase: Phase, reason: Reason) -> (&'static 
 }
 
 /// The JSON merge patch from one status to another, on exactly the version that was decided on; `None` if
-/// nothing differs.
-pub fn patch(execution: &Execution, new: &RunnerExecutionStatus) -> Option<Value> {
-    let (old, mut changes) = (object(&execution.status), object(new));
-    if execution.conditions.are(&new.conditions) {
-        changes.remove("conditions");
-    }
-    for (key, was) in old {
-        if changes.get(&key) == Some(&was) {
-            changes.remove(&key);
-        } else {
-            changes.entry(key).or_insert(Value::Null);
-        }
-    }
-    if changes.is_empty() {
+/// nothing differs. Fields are compared as they are written: to build values of them would take four times as many
+/// allocations.
+pub fn patch(execution: &Execution, new: &RunnerExecutionStatus) -> Option<Box<RawValue>> {
+    let (old, new_text) = (to_raw(&execution.status)?, to_raw(new)?);
+    let (old, new_fields) = (fields(&old), fields(&new_text));
+    let stays = |field: &str, value: &RawValue| match field {
+        "conditions" => execution.conditions.are(&new.conditions),
+        _ => old.get(field).is_some_and(|was| was.get() == value.get()),
+    };
+    let gone = old.keys().filter(|field| !new_fields.contains_key(*field)).map(|field| (*field, None));
+    let changed = new_fields.iter().filter(|(field, value)| !stays(field, value));
+    let status: BTreeMap<&str, Option<&RawValue>> =
+        changed.map(|(field, value)| (*field, Some(*value))).chain(gone).collect();
+    if status.is_empty() {
         return None;
     }
-    Some(json!({
-        "metadata": { "resourceVersion": execution.metadata.resource_version, "uid": execution.metadata.uid },
-        "status": changes,
-    }))
+    let ObjectMeta { uid, resource_version, .. } = &execution.metadata;
+    to_raw(&Patch { metadata: Version { uid, resource_version }, status })
 }
 
-fn object(status: &RunnerExecutionStatus) -> Map<String, Value> {
-    match serde_json::to_value(status) {
-        Ok(Value::Object(map)) => map,
-        Ok(_) | Err(_) => Map::new(),
-    }
+#[derive(Serialize)]
+struct Patch<'a> {
+    metadata: Version<'a>,
+    status: BTreeMap<&'a str, Option<&'a RawValue>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version<'a> {
+    uid: &'a Option<String>,
+    resource_version: &'a Option<String>,
+}
+
+/// As text. `None` does not happen: all of it came as JSON, or can be told as such.
+fn to_raw(value: &impl Serialize) -> Option<Box<RawValue>> {
+    serde_json::value::to_raw_value(value).ok()
+}
+
+fn fields(object: &RawValue) -> BTreeMap<&str, &RawValue> {
+    serde_json::from_str(object.get()).unwrap_or_default()
 }
 
 /// Times in a status have whole seconds, like every metav1.Time.

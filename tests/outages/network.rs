@@ -48,7 +48,7 @@ struct Network {
     access: Kubeconfig,
     /// Until then it carries what is open now.
     carries: Arc<Mutex<CancellationToken>>,
-    _carried: JoinSet<()>,
+    _serving: JoinSet<()>,
 }
 
 impl Network {
@@ -64,9 +64,9 @@ impl Network {
         cluster.tls_server_name = Some(host);
         cluster.server = Some(format!("https://{}", listener.local_addr()?));
         let carries = Arc::new(Mutex::new(CancellationToken::new()));
-        let mut carried = JoinSet::new();
-        carried.spawn(serve(listener, far, Arc::clone(&carries)));
-        Ok(Self { access, carries, _carried: carried })
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, far, Arc::clone(&carries)));
+        Ok(Self { access, carries, _serving: serving })
     }
 
     /// Nothing arrives any more of what is sent on the connections that are open.

@@ -12,8 +12,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a status is written whatever the version is by then",
         file: STATUS,
-        find: "\"metadata\": { \"resourceVersion\": execution.metadata.resource_version, \"uid\"",
-        replace: "\"metadata\": { \"uid\"",
+        find: "Version { uid, resource_version }, status",
+        replace: "Version { uid, resource_version: &None }, status",
         checks: &[Pure("controller::")],
     },
     Bug {
