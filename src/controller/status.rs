@@ -334,8 +334,8 @@ fn acceptance(execution: &Execution, phase: Phase, reason: Reason) -> (&'static 
 }
 
 /// The JSON merge patch from one status to another, on exactly the version that was decided on; `None` if
-/// nothing differs. Fields are compared as they are written: to build values of them would take four times as many
-/// allocations.
+/// nothing differs. Fields are compared as they are written: to build values of them would take more than three
+/// times as many allocations.
 pub fn patch(execution: &Execution, new: &RunnerExecutionStatus) -> Option<Box<RawValue>> {
     let (old, new_text) = (to_raw(&execution.status)?, to_raw(new)?);
     let (old, new_fields) = (fields(&old), fields(&new_text));

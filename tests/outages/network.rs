@@ -3,7 +3,7 @@
 //! what it knew, while new connections get through. I/O: connections on loopback.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,9 +13,9 @@ use kube::config::Kubeconfig;
 use tokio::{
     io::{copy, copy_bidirectional, sink},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{common::house::House, stage::Stage};
 
@@ -46,8 +46,8 @@ pub(crate) async fn swallows(house: &Arc<House>) -> Result<()> {
 struct Network {
     /// By this the API server is reached through it.
     access: Kubeconfig,
-    /// Until then it carries what is open now.
-    carries: Arc<Mutex<CancellationToken>>,
+    /// Heard by every connection that is open at that moment.
+    swallows: Arc<Notify>,
     _serving: JoinSet<()>,
 }
 
@@ -63,31 +63,30 @@ impl Network {
         let far = (host.clone(), server.port_u16().unwrap_or(443));
         cluster.tls_server_name = Some(host);
         cluster.server = Some(format!("https://{}", listener.local_addr()?));
-        let carries = Arc::new(Mutex::new(CancellationToken::new()));
+        let swallows = Arc::new(Notify::new());
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, far, Arc::clone(&carries)));
-        Ok(Self { access, carries, _serving: serving })
+        serving.spawn(serve(listener, far, Arc::clone(&swallows)));
+        Ok(Self { access, swallows, _serving: serving })
     }
 
     /// Nothing arrives any more of what is sent on the connections that are open.
     fn swallow(&self) {
-        std::mem::take(&mut *self.carries.lock().unwrap()).cancel();
+        self.swallows.notify_waiters();
     }
 }
 
-async fn serve(listener: TcpListener, far: (String, u16), carries: Arc<Mutex<CancellationToken>>) {
+async fn serve(listener: TcpListener, far: (String, u16), swallows: Arc<Notify>) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        let swallowed = carries.lock().unwrap().clone();
-        connections.spawn(carry(near, far.clone(), swallowed));
+        connections.spawn(carry(near, far.clone(), Arc::clone(&swallows)));
     }
 }
 
-async fn carry(mut near: TcpStream, far: (String, u16), swallowed: CancellationToken) {
+async fn carry(mut near: TcpStream, far: (String, u16), swallows: Arc<Notify>) {
     let Ok(mut far) = TcpStream::connect(far).await else { return };
     tokio::select! {
         _ = copy_bidirectional(&mut near, &mut far) => return,
-        () = swallowed.cancelled() => {}
+        () = swallows.notified() => {}
     }
     // Until the near end gives up; the far one stays open as long.
     let _ = copy(&mut near, &mut sink()).await;
