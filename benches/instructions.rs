@@ -23,6 +23,8 @@ use runner_controller::{
         decide::{Ending, Seen, Stage, State, Step, decide},
         execution::Execution,
         packed::Packed,
+        patch::patch,
+        received::Received,
         status,
     },
     crd::ResourceRef,
@@ -99,6 +101,13 @@ fn decode_execution(event: String) -> WatchEvent<Execution> {
     black_box(serde_json::from_str(black_box(&event)).unwrap())
 }
 
+// What our own last write costs when the watch shows it.
+#[library_benchmark(config = limits(100_000, 60))]
+#[bench::running(event(RUNNING))]
+fn receive_execution(event: String) -> WatchEvent<Received> {
+    black_box(serde_json::from_str(black_box(&event)).unwrap())
+}
+
 #[library_benchmark(config = limits(33_000, 26))]
 #[bench::workflow_metadata(event(WORKFLOW), registry())]
 fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
@@ -141,7 +150,7 @@ fn child() -> ResourceRef {
 #[bench::started(read(EXECUTION))]
 fn encode_started(execution: Execution) -> Option<Box<RawValue>> {
     let new = status::started(&execution, child(), None, now());
-    black_box(status::patch(&execution, &new))
+    black_box(patch(&execution, &new))
 }
 
 #[library_benchmark(config = limits(103_000, 84))]
@@ -149,7 +158,7 @@ fn encode_started(execution: Execution) -> Option<Box<RawValue>> {
 fn encode_finished(execution: Execution) -> Option<Box<RawValue>> {
     let seen = Observation::Succeeded { progress: Some("1/1".into()), output: None, message: String::new() };
     let new = status::finished(&execution, Ending::Observed(seen), None, now());
-    black_box(status::patch(&execution, &new))
+    black_box(patch(&execution, &new))
 }
 
 /// A dag of a thousand tasks in a row, each with a value from the one before, that run a template with a thousand inputs:
@@ -179,7 +188,7 @@ fn check_workflow(args: Value) -> Rendered {
 
 library_benchmark_group!(
     name = paths;
-    benchmarks = decision, decode_execution, decode_metadata, decode_job, pack, unpack, encode_started,
+    benchmarks = decision, decode_execution, receive_execution, decode_metadata, decode_job, pack, unpack, encode_started,
         encode_finished, check_workflow
 );
 main!(library_benchmark_groups = paths);

@@ -19,13 +19,15 @@ use kube::{
     },
     discovery::{self, Scope},
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
     child::Watched,
     execution::Execution,
     impersonate::{self, Identity},
+    received::Received,
+    whole::Whole,
 };
 use crate::crd::OwnerRef;
 
@@ -153,14 +155,10 @@ impl Api {
         manifest: &Value,
     ) -> Result<ObjectMeta, CallError> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        self.write(
-            of_kind(kind, Some(namespace)).create(&params, manifest.to_string().into_bytes()),
-            identity,
-        )
-        .await
+        self.write(of_kind(kind, Some(namespace)).create(&params, to_json(manifest)?), identity).await
     }
 
-    /// What the server would store as that child.
+    /// What the server would store as that child, but for managed fields.
     pub async fn dry_run(
         &self,
         kind: &ApiResource,
@@ -169,15 +167,11 @@ impl Api {
         manifest: &Value,
     ) -> Result<Value, CallError> {
         let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
-        self.call(
-            of_kind(kind, Some(namespace)).create(&params, manifest.to_string().into_bytes()),
-            identity,
-            false,
-        )
-        .await
+        let request = of_kind(kind, Some(namespace)).create(&params, to_json(manifest)?);
+        self.whole(request, identity).await
     }
 
-    /// An object, whole, with the rights of `identity`.
+    /// An object, whole but for its managed fields, with the rights of `identity`.
     pub async fn get(
         &self,
         kind: &ApiResource,
@@ -185,7 +179,7 @@ impl Api {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<Value>, CallError> {
-        optional(self.call(of_kind(kind, namespace).get(name, &GetParams::default()), identity, false).await)
+        optional(self.whole(of_kind(kind, namespace).get(name, &GetParams::default()), identity).await)
     }
 
     /// Merge-patches exactly the child of that uid.
@@ -233,10 +227,8 @@ impl Api {
 
     /// Writes an event.
     pub async fn create_event(&self, namespace: &str, event: &Event) -> Result<(), CallError> {
-        let body = serde_json::to_vec(event)
-            .map_err(|_| CallError::Transport("the event cannot be written as JSON".into()))?;
-        let request =
-            Builder::new(Event::url_path(&(), Some(namespace))).create(&PostParams::default(), body);
+        let request = Builder::new(Event::url_path(&(), Some(namespace)))
+            .create(&PostParams::default(), to_json(event)?);
         self.write(request, Identity::Controller).await.map(|_| ())
     }
 
@@ -281,6 +273,14 @@ impl Api {
         self.get(&resource, identity, namespace, &owner.name).await
     }
 
+    async fn whole(
+        &self,
+        request: Result<Request<Vec<u8>>, kube::core::request::Error>,
+        identity: Identity<'_>,
+    ) -> Result<Value, CallError> {
+        self.call::<Whole>(request, identity, false).await.map(|object| object.0)
+    }
+
     async fn write(
         &self,
         request: Result<Request<Vec<u8>>, kube::core::request::Error>,
@@ -312,7 +312,7 @@ impl Api {
 }
 
 fn executions(namespace: &str) -> Builder {
-    Builder::new(Execution::url_path(&(), Some(namespace)))
+    Builder::new(Received::url_path(&(), Some(namespace)))
 }
 
 fn of_kind(kind: &ApiResource, namespace: Option<&str>) -> Builder {
@@ -321,6 +321,10 @@ fn of_kind(kind: &ApiResource, namespace: Option<&str>) -> Builder {
 
 fn by_us() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+fn to_json(body: &impl Serialize) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(|_| CallError::Transport("the request cannot be written as JSON".into()))
 }
 
 /// Turns "not found" into nothing.

@@ -55,8 +55,8 @@ pub struct Executions {
 
 impl Executions {
     /// Takes over what its watch shows.
-    pub fn apply(&self, event: &Event<Execution>) {
-        lock(&self.table).apply(event, Execution::key, Packed::of);
+    pub fn apply(&self, event: &Event<Arc<Execution>>) {
+        lock(&self.table).apply(event, |execution| execution.key(), |execution| Packed::of(execution));
     }
 
     /// The execution, if there is one of that key.
@@ -149,10 +149,10 @@ mod tests {
     use super::{Entry, Event, Execution, Executions, Key, Kind, Placed};
     use crate::runners::{Registry, Settings};
 
-    fn execution(name: u8, version: u64) -> Execution {
+    fn execution(name: u8, version: u64) -> Arc<Execution> {
         let name = name.to_string();
         let object = json!({"metadata": {"name": name, "uid": name, "resourceVersion": version.to_string()}, "spec": {}});
-        serde_json::from_str(&object.to_string()).unwrap()
+        Arc::new(serde_json::from_str(&object.to_string()).unwrap())
     }
 
     fn child(namespace: &str, uid: &str) -> Placed {

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::{
     decide::Child,
-    execution::{Execution, SlimMeta},
+    execution::Execution,
     key::Key,
+    received::{SlimMeta, version_of},
 };
 use crate::{
     crd::{EXECUTION_UID_LABEL, GROUP},
@@ -174,7 +175,7 @@ pub struct Entry {
     pub execution: Key,
     /// Its uid.
     pub uid: Box<str>,
-    /// The version that was seen: a later one of the same object is larger (KEP-5504).
+    /// The version that was seen.
     pub version: u64,
     /// The generation of the execution that it was rendered from.
     pub generation: i64,
@@ -207,7 +208,7 @@ impl Entry {
         Some(Self {
             execution: Key::of(execution),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
-            version: meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0),
+            version: version_of(meta),
             generation: annotations.get(GENERATION_ANNOTATION).and_then(|g| g.parse().ok()).unwrap_or(0),
             released: labels.contains_key(RELEASED_LABEL),
             stopped: labels
@@ -222,7 +223,7 @@ impl Entry {
 
     /// Reads a whole object.
     pub fn read_whole(object: &Value, registry: &Registry) -> Option<Self> {
-        let watched: Watched<false> = serde_json::from_value(object.clone()).ok()?;
+        let watched = Watched::<false>::deserialize(object).ok()?;
         Self::read(&watched.metadata, &watched.status, registry)
     }
 

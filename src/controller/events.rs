@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{api::Api, execution::Execution, metrics::Metrics};
 use crate::{
-    crd::{RunnerExecutionStatus, conditions},
+    crd::{RunnerExecution, RunnerExecutionStatus, conditions},
     reason::Reason,
 };
 
@@ -124,8 +124,8 @@ fn event(execution: &Execution, calm: bool, reason: &str, message: &str, now: Ti
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
-            api_version: Some(Execution::api_version(&()).into_owned()),
-            kind: Some(Execution::kind(&()).into_owned()),
+            api_version: Some(RunnerExecution::api_version(&()).into_owned()),
+            kind: Some(RunnerExecution::kind(&()).into_owned()),
             name: execution.metadata.name.clone(),
             namespace: execution.metadata.namespace.clone(),
             uid: execution.metadata.uid.clone(),

@@ -1,33 +1,14 @@
-//! The `RunnerExecution` as the controller holds it: read leniently, kept small. Pure.
-//!
-//! The API server's schema refuses bad objects, but may not have been there when one was stored. So nothing an
-//! object holds may break the decoding of others: the spec stays raw text until it is read for itself, with a
-//! bound on its depth, and what is wrong with it becomes a value.
+//! The `RunnerExecution` as the controller holds it, kept small. Pure.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
 
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
-    jiff::Timestamp,
-};
-use kube::Resource;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
-use serde_json::{Map, Value, value::RawValue};
-
-use super::{conditions::Conditions, key::Key, shape::Shape};
+use super::{conditions::Conditions, key::Key, received::version_of};
 use crate::{
-    crd::{
-        MANAGED_BY, Phase, ResourceRef, RunnerExecution, RunnerExecutionSpec, RunnerExecutionStatus,
-        conditions,
-    },
-    runners::{Problem, args::MAX_DEPTH},
+    crd::{MANAGED_BY, Phase, ResourceRef, RunnerExecutionSpec, RunnerExecutionStatus, conditions},
+    runners::Problem,
 };
-
-/// As many bytes of text as a value more makes work for the API server: it compares each, and notes who wrote it.
-const BULK_OF_A_VALUE: usize = 64;
 
 /// One execution, as last seen. `Debug` shows no argument.
 #[derive(Clone)]
@@ -42,17 +23,6 @@ pub struct Execution {
     pub conditions: Conditions,
     /// How much work each write of it makes, by the size of its spec.
     pub bulk: usize,
-}
-
-/// What travels: everything else is skipped without being built.
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(default)]
-    metadata: SlimMeta,
-    #[serde(default, borrow)]
-    spec: Option<&'a RawValue>,
-    #[serde(default, borrow)]
-    status: Option<&'a RawValue>,
 }
 
 /// A spec that is not understood as a whole.
@@ -75,104 +45,6 @@ struct Rudiments {
     ttl_seconds_after_finished: Option<i32>,
 }
 
-/// The part of an object's metadata that is used here; labels and annotations are skipped unless asked for.
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct SlimMeta<Marks = IgnoredAny> {
-    pub(super) name: Option<String>,
-    pub(super) namespace: Option<String>,
-    pub(super) uid: Option<String>,
-    pub(super) resource_version: Option<String>,
-    pub(super) generation: Option<i64>,
-    pub(super) creation_timestamp: Option<Time>,
-    pub(super) deletion_timestamp: Option<Time>,
-    pub(super) owner_references: Option<Vec<OwnerReference>>,
-    pub(super) labels: Option<Marks>,
-    pub(super) annotations: Option<Marks>,
-}
-
-impl<'de> Deserialize<'de> for Execution {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Wire::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl From<Wire<'_>> for Execution {
-    fn from(wire: Wire<'_>) -> Self {
-        let mut status = wire.status.map(|raw| read_status(raw.get())).unwrap_or_default();
-        let text = wire.spec.map_or("", RawValue::get);
-        let shape = Shape::of(text);
-        let spec = read_spec(text, &shape);
-        let mut execution = Self {
-            metadata: wire.metadata.into(),
-            spec: spec.map_err(|problem| {
-                Box::new(Unread { problem, rudiments: serde_json::from_str(text).unwrap_or_default() })
-            }),
-            conditions: Conditions::of(&std::mem::take(&mut status.conditions)),
-            status,
-            bulk: text.len() + shape.values * BULK_OF_A_VALUE,
-        };
-        if execution.recorded_child().is_some() {
-            execution.forget_args();
-        }
-        if execution.is_finished() {
-            execution.forget_content();
-        }
-        execution
-    }
-}
-
-impl<Marks> From<SlimMeta<Marks>> for ObjectMeta {
-    fn from(slim: SlimMeta<Marks>) -> Self {
-        Self {
-            name: slim.name,
-            namespace: slim.namespace,
-            uid: slim.uid,
-            resource_version: slim.resource_version,
-            generation: slim.generation,
-            creation_timestamp: slim.creation_timestamp,
-            deletion_timestamp: slim.deletion_timestamp,
-            owner_references: slim.owner_references,
-            ..Self::default()
-        }
-    }
-}
-
-/// The status that a text holds, without the fields that are not understood: another version of this controller may have
-/// written them, and what the others tell must not get lost, least of all that something was started.
-fn read_status(text: &str) -> RunnerExecutionStatus {
-    serde_json::from_str(text).unwrap_or_else(|_| {
-        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
-        let resources = fields.remove("resources").map(read_resources).unwrap_or_default();
-        let mut understood = Map::new();
-        for (field, text) in fields {
-            let Ok(value) = serde_json::from_str(text.get()) else { continue };
-            let alone = Map::from_iter([(field, value)]);
-            if RunnerExecutionStatus::deserialize(&alone).is_ok() {
-                understood.extend(alone);
-            }
-        }
-        let status: RunnerExecutionStatus = serde_json::from_value(understood.into()).unwrap_or_default();
-        RunnerExecutionStatus { resources, ..status }
-    })
-}
-
-/// What was made, of which the uid counts most.
-fn read_resources(text: &RawValue) -> Vec<ResourceRef> {
-    let resources: Vec<Value> = serde_json::from_str(text.get()).unwrap_or_default();
-    let read = |resource: &Value| {
-        let word = |field| resource.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        ResourceRef {
-            api_version: word("apiVersion"),
-            kind: word("kind"),
-            namespace: word("namespace"),
-            name: word("name"),
-            uid: word("uid"),
-        }
-    };
-    resources.iter().map(read).collect()
-}
-
 /// A value, or nothing where it is of another form.
 fn if_understood<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
@@ -181,43 +53,11 @@ fn if_understood<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     Ok(serde_json::from_str(text.get()).unwrap_or_default())
 }
 
-/// The spec that a text holds; an empty one stands for none.
-fn read_spec(text: &str, shape: &Shape) -> Result<Box<RunnerExecutionSpec>, Problem> {
-    let problem = |path: &str, what: String| Problem { path: path.to_owned(), what };
-    if text.is_empty() {
-        return Err(problem("spec", "is missing".into()));
+impl Unread {
+    /// What can be told of the spec that this text holds.
+    pub(super) fn of(problem: Problem, text: &str) -> Self {
+        Self { problem, rudiments: serde_json::from_str(text).unwrap_or_default() }
     }
-    if shape.depth > MAX_DEPTH + 1 {
-        return Err(problem(
-            "spec.args",
-            format!("nests more than {MAX_DEPTH} levels deep; flatten it, or pass it as text"),
-        ));
-    }
-    let spec: RunnerExecutionSpec = serde_json::from_str(text).map_err(|_| misread(text))?;
-    match spec.args {
-        Value::Object(_) | Value::Null => Ok(Box::new(spec)),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(problem("spec.args", "must be an object".into()))
-        }
-    }
-}
-
-/// What is wrong with a spec, and where. To keep track of where costs as much as to read, so this reads it once more.
-fn misread(text: &str) -> Problem {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let Err(error) = serde_path_to_error::deserialize::<_, RunnerExecutionSpec>(&mut json) else {
-        return Problem { path: "spec".into(), what: "is not understood".into() };
-    };
-    // serde's own words repeat values; arguments may be secret, so only what it expected is told.
-    let told = error.inner().to_string();
-    let until_place = |words: &str| words.split(" at line").next().unwrap_or(words).to_owned();
-    let what = if let Some(field) = told.strip_prefix("missing field ") {
-        format!("lacks the field {}", until_place(field))
-    } else {
-        let expected = told.rsplit_once("expected ").map_or("another form", |(_, expected)| expected);
-        format!("must be {}", until_place(expected))
-    };
-    Problem { path: format!("spec.{}", error.path()), what }
 }
 
 impl Execution {
@@ -241,9 +81,9 @@ impl Execution {
         Key::of(self.uid())
     }
 
-    /// The version that was read, as a number: a later one of the same object is larger (KEP-5504).
+    /// The version that was read.
     pub fn version(&self) -> u64 {
-        self.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+        version_of(&self.metadata)
     }
 
     /// Whether its outcome is recorded, be it in a word of another version's.
@@ -316,25 +156,27 @@ impl Execution {
             self.conditions = Conditions::of(&conditions);
         }
         self.status = status;
+        self.forget_what_is_done();
     }
 
-    /// Drops what is needed only to create the child.
-    fn forget_args(&mut self) {
-        if let Ok(spec) = &mut self.spec {
+    /// Drops what is needed only to create the child once there is one, and of what is finished, as most that a controller
+    /// holds is, all that is needed no more.
+    pub(super) fn forget_what_is_done(&mut self) {
+        let is_finished = self.is_finished();
+        if (is_finished || self.recorded_child().is_some())
+            && let Ok(spec) = &mut self.spec
+        {
             spec.args = Value::Null;
         }
-    }
-
-    /// Drops what a finished execution needs no more, since most of what a controller holds is finished.
-    fn forget_content(&mut self) {
-        self.forget_args();
-        if let Ok(spec) = &mut self.spec {
-            spec.args_from = Vec::new();
+        if is_finished {
+            if let Ok(spec) = &mut self.spec {
+                spec.args_from = Vec::new();
+            }
+            self.status.output = None;
+            self.status.dry_run = None;
+            self.status.message = None;
+            self.conditions = Conditions::default();
         }
-        self.status.output = None;
-        self.status.dry_run = None;
-        self.status.message = None;
-        self.conditions = Conditions::default();
     }
 }
 
@@ -343,31 +185,3 @@ impl std::fmt::Debug for Execution {
         write!(f, "Execution({}/{} {})", self.namespace(), self.name(), self.uid())
     }
 }
-
-impl Resource for Execution {
-    type DynamicType = ();
-    type Scope = <RunnerExecution as Resource>::Scope;
-
-    fn kind(dt: &()) -> Cow<'_, str> {
-        RunnerExecution::kind(dt)
-    }
-    fn group(dt: &()) -> Cow<'_, str> {
-        RunnerExecution::group(dt)
-    }
-    fn version(dt: &()) -> Cow<'_, str> {
-        RunnerExecution::version(dt)
-    }
-    fn plural(dt: &()) -> Cow<'_, str> {
-        RunnerExecution::plural(dt)
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-#[cfg(test)]
-#[path = "execution_tests.rs"]
-mod tests;

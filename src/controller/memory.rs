@@ -144,6 +144,12 @@ impl Memory {
         }
     }
 
+    /// The execution as our own last write left it, if it is of that version: what has come of it need not be read.
+    pub fn as_written(&self, key: Key, version: u64) -> Option<Arc<Execution>> {
+        let all = self.all();
+        all.get(&key)?.written().filter(|written| written.version() == version).map(Arc::clone)
+    }
+
     /// Whether this is the execution just as our own last write left it: the pass that wrote it went on with it, so
     /// that there is nothing to do. From then on it need not be remembered.
     pub fn is_echo(&self, seen: &Execution) -> bool {

@@ -6,7 +6,7 @@
 //! | how a pass goes | `reconcile` |
 //! | how a step is carried out | `step` |
 //! | whether it can be run at all | `admit` |
-//! | where a status field is set | `status` |
+//! | where a status field is set | `status`, and `patch` for how it is sent |
 //! | why something is tried again, and when | `error`, `memory`, `step/rest` |
 //! | who goes first | `courtesy` |
 //! | when a child is read in full | `looks` |
@@ -63,7 +63,11 @@ mod others;
 #[doc(hidden)]
 pub mod packed;
 #[doc(hidden)]
+pub mod patch;
+#[doc(hidden)]
 pub mod queue;
+#[doc(hidden)]
+pub mod received;
 #[doc(hidden)]
 pub mod reconcile;
 mod render;
@@ -75,6 +79,7 @@ mod step;
 pub mod timers;
 #[doc(hidden)]
 pub mod triggers;
+mod whole;
 
 use self::{
     api::Api,
@@ -164,12 +169,12 @@ pub async fn run(
     });
     let (known, ready) = watch::channel(false);
     let changes = triggers::executions(
-        &client,
-        options.namespace.clone(),
+        scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), ns)),
         watched(&options, &cx.registry),
         options.resync,
         metrics.clone(),
         Arc::clone(&cx.executions),
+        Arc::clone(&cx.memory),
         listener(Arc::clone(&cx), known),
     );
 
@@ -207,6 +212,8 @@ pub async fn run(
     };
     let worked = async {
         tokio::select! {
+            // First, so that what a pass wrote is known before its echo is read.
+            biased;
             () = worked => {}
             () = fed => {}
         }

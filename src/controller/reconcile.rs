@@ -23,6 +23,7 @@ use super::{
     error::Error,
     events::Events,
     execution::Execution,
+    key::Key,
     memory::{Memory, later},
     metrics::{Metrics, ResultLabel},
     others, status,
@@ -70,36 +71,37 @@ pub(super) type Wait = Option<Duration>;
 
 /// One pass over an execution. The next one comes when something changes, or by [`Timers`].
 pub async fn reconcile(execution: Arc<Execution>, cx: &Context) {
-    // Not `name`: in JSON that is the span's own.
-    let span = tracing::info_span!(
+    // At the level of the gravest event within it, so that no filter takes an event's names away. Not `name`: in JSON that
+    // is the span's own.
+    let span = tracing::warn_span!(
         "reconcile",
         namespace = execution.namespace(),
         execution = execution.name(),
         uid = execution.uid(),
         runner = execution.runner()
     );
-    let started = std::time::Instant::now();
+    let (key, started) = (execution.key(), std::time::Instant::now());
     cx.metrics.active.inc();
     // A panic that left this function would end the controller for everybody.
-    let result = AssertUnwindSafe(pass(Arc::clone(&execution), cx))
+    let result = AssertUnwindSafe(pass(execution, cx))
         .catch_unwind()
-        .instrument(span)
+        .instrument(span.clone())
         .await
         .unwrap_or(Err(Error::Panic));
     cx.metrics.active.dec();
     cx.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
     let label = result.as_ref().map_or_else(Error::label, |_| "success");
     cx.metrics.reconciles.get_or_create(&ResultLabel { result: label }).inc();
-    let wait = result.unwrap_or_else(|error| Some(retry(&execution, &error, cx)));
-    cx.timers.set(execution.key(), wait);
+    let wait = result.unwrap_or_else(|error| Some(span.in_scope(|| retry(key, &error, cx))));
+    cx.timers.set(key, wait);
 }
 
 /// How long until the next try after an error.
-fn retry(execution: &Execution, error: &Error, cx: &Context) -> Duration {
+fn retry(key: Key, error: &Error, cx: &Context) -> Duration {
     let jitter = jitter();
-    let (failures, delay) = cx.memory.failed(execution.key(), error.failing(), jitter);
+    let (failures, delay) = cx.memory.failed(key, error.failing(), jitter);
     let delay = error.retry_in(delay, jitter);
-    tracing::warn!(namespace = execution.namespace(), execution = execution.name(), failures, retry_in = ?delay, %error, "will try again");
+    tracing::warn!(failures, retry_in = ?delay, %error, "will try again");
     delay
 }
 

@@ -1,17 +1,16 @@
 //! The only place that builds a status and its conditions. Pure.
 //!
 //! Inputs: the execution as it is, what happened, the time. Output: the whole new status, without conditions where
-//! these stay as they are; [`patch`] turns it into the merge patch that changes just what differs.
+//! these stay as they are; [`patch`](super::patch) turns it into the merge patch that changes just what differs.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::{SignedDuration, Timestamp},
 };
-use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{
     decide::{Ending, Halt, Refusal, Report},
@@ -331,49 +330,6 @@ fn acceptance(execution: &Execution, phase: Phase, reason: Reason) -> (&'static 
         (_, Reason::RunnerNotFound | Reason::RunnerUnavailable | Reason::Retrying) => ("Unknown", reason),
         _ => ("True", Reason::Accepted),
     }
-}
-
-/// The JSON merge patch from one status to another, on exactly the version that was decided on; `None` if
-/// nothing differs. Fields are compared as they are written: to build values of them would take more than three
-/// times as many allocations.
-pub fn patch(execution: &Execution, new: &RunnerExecutionStatus) -> Option<Box<RawValue>> {
-    let (old, new_text) = (to_raw(&execution.status)?, to_raw(new)?);
-    let (old, new_fields) = (fields(&old), fields(&new_text));
-    let stays = |field: &str, value: &RawValue| match field {
-        "conditions" => execution.conditions.are(&new.conditions),
-        _ => old.get(field).is_some_and(|was| was.get() == value.get()),
-    };
-    let gone = old.keys().filter(|field| !new_fields.contains_key(*field)).map(|field| (*field, None));
-    let changed = new_fields.iter().filter(|(field, value)| !stays(field, value));
-    let status: BTreeMap<&str, Option<&RawValue>> =
-        changed.map(|(field, value)| (*field, Some(*value))).chain(gone).collect();
-    if status.is_empty() {
-        return None;
-    }
-    let ObjectMeta { uid, resource_version, .. } = &execution.metadata;
-    to_raw(&Patch { metadata: Version { uid, resource_version }, status })
-}
-
-#[derive(Serialize)]
-struct Patch<'a> {
-    metadata: Version<'a>,
-    status: BTreeMap<&'a str, Option<&'a RawValue>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Version<'a> {
-    uid: &'a Option<String>,
-    resource_version: &'a Option<String>,
-}
-
-/// As text. `None` does not happen: all of it came as JSON, or can be told as such.
-fn to_raw(value: &impl Serialize) -> Option<Box<RawValue>> {
-    serde_json::value::to_raw_value(value).ok()
-}
-
-fn fields(object: &RawValue) -> BTreeMap<&str, &RawValue> {
-    serde_json::from_str(object.get()).unwrap_or_default()
 }
 
 /// Times in a status have whole seconds, like every metav1.Time.

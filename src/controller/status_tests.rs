@@ -11,7 +11,7 @@ use crate::controller::decide::Patience;
 fn execution(status: &RunnerExecutionStatus) -> Execution {
     let object = json!({
         "metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7", "generation": 3},
-        "spec": {"runner": "job", "context": {"platform": {"serviceAccountName": "s"}}},
+        "spec": {"runner": "job", "context": {"platform": {"serviceAccountName": "s"}}, "args": {"a": 1}},
         "status": status,
     });
     serde_json::from_str(&object.to_string()).unwrap()
@@ -95,15 +95,28 @@ proptest! {
     }
 }
 
-#[test]
-fn a_patch_holds_only_what_differs_and_is_left_out_where_nothing_does() {
-    let before = started(&execution(&RunnerExecutionStatus::default()), child(), None, at(1));
-    let seen = execution(&before);
-    assert!(patch(&seen, &before).is_none());
-    let after = RunnerExecutionStatus { progress: Some("1/2".into()), message: None, ..before };
-    let patch: Value = serde_json::from_str(patch(&seen, &after).unwrap().get()).unwrap();
-    assert_eq!(patch["status"], json!({"progress": "1/2", "message": null}));
-    assert_eq!(patch["metadata"], json!({"resourceVersion": "7", "uid": "u"}));
+/// All that is kept of an execution.
+fn kept(execution: &Execution) -> Value {
+    let Execution { metadata, spec, status, conditions, bulk } = execution;
+    json!([metadata, spec, status, conditions, bulk])
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_of_an_own_write_is_what_would_be_read_of_it(refusal in refusal(), starts: bool, ending in ending()) {
+        let mut status = reported(&execution(&RunnerExecutionStatus::default()), &Report::Refused(refusal), at(1));
+        let mut written = execution(&RunnerExecutionStatus::default());
+        written.set_status(status.clone());
+        prop_assert_eq!(kept(&written), kept(&execution(&status)));
+        if starts {
+            status = started(&execution(&status), child(), Some(Duration::from_secs(5)), at(2));
+            written.set_status(status.clone());
+            prop_assert_eq!(kept(&written), kept(&execution(&status)));
+        }
+        status = finished(&execution(&status), ending, None, at(3));
+        written.set_status(status.clone());
+        prop_assert_eq!(kept(&written), kept(&execution(&status)));
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ use super::{
     memory::Memory,
     metrics::{Metrics, ResourceLabel},
     queue::Row,
+    received::Received,
 };
 use crate::{
     crd::EXECUTION_UID_LABEL,
@@ -46,21 +47,25 @@ const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// Is told of every event of a watch once the cache has it, and tells whether there may be something to do.
-pub type Listener = Box<dyn Fn(&Event<Execution>) -> bool + Send>;
+pub type Listener = Box<dyn Fn(&Event<Arc<Execution>>) -> bool + Send>;
 
-/// The watch of executions: those with something to do come out, all are in the cache.
+/// The watch of executions: those with something to do come out, all are in the cache. What shows our own last write is not
+/// read, but taken from the memory.
 pub fn executions(
-    client: &Client,
-    scope: Option<String>,
+    api: kube::Api<Received>,
     config: watcher::Config,
     resync: Duration,
     metrics: Metrics,
     cache: Arc<Executions>,
+    memory: Arc<Memory>,
     listener: Listener,
 ) -> impl Stream<Item = (Key, Row)> + Send + use<> {
-    let api =
-        scope.map_or_else(|| kube::Api::all(client.clone()), |ns| kube::Api::namespaced(client.clone(), &ns));
-    resilient(api, config, resync, "runnerexecutions", metrics).filter_map(move |event| {
+    let read = move |received: Received| {
+        let written = memory.as_written(received.key(), received.version());
+        Some(written.unwrap_or_else(|| Arc::new(received.into())))
+    };
+    let events = resilient(api, config, resync, "runnerexecutions", metrics);
+    events.filter_map(move |event| std::future::ready(of_each(event, &read))).filter_map(move |event| {
         cache.apply(&event);
         let is_news = listener(&event);
         std::future::ready(match event {
@@ -144,7 +149,8 @@ impl ChildWatch {
                 let _ = recovered.try_send(());
             }
         });
-        events.filter_map(move |event| std::future::ready(read(event, &registry))).filter_map(move |event| {
+        let read = move |object| placed(&object, &registry);
+        events.filter_map(move |event| std::future::ready(of_each(event, &read))).filter_map(move |event| {
             let woken = match &event {
                 Event::Apply(Placed { namespace, name, entry }) => {
                     let before = cache.get(entry.execution, namespace, name);
@@ -161,19 +167,21 @@ impl ChildWatch {
     }
 }
 
-/// The event with what is kept of the object. Objects that are nobody's child are left out.
-fn read<const METADATA: bool>(event: Event<Watched<METADATA>>, registry: &Registry) -> Option<Event<Placed>> {
-    let placed = |object: &Watched<METADATA>| {
-        let entry = Entry::from_watched(object, registry)?.into();
-        let of = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
-        Some(Placed { namespace: of(&object.metadata.namespace), name: of(&object.metadata.name), entry })
-    };
+/// What is kept of an object that is watched; nothing if it is nobody's child.
+fn placed<const METADATA: bool>(object: &Watched<METADATA>, registry: &Registry) -> Option<Placed> {
+    let entry = Entry::from_watched(object, registry)?.into();
+    let of = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+    Some(Placed { namespace: of(&object.metadata.namespace), name: of(&object.metadata.name), entry })
+}
+
+/// The event with what is made of its object; none where nothing is.
+fn of_each<Object, Made>(event: Event<Object>, make: impl Fn(Object) -> Option<Made>) -> Option<Event<Made>> {
     Some(match event {
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(placed(&object)?),
+        Event::InitApply(object) => Event::InitApply(make(object)?),
         Event::InitDone => Event::InitDone,
-        Event::Apply(object) => Event::Apply(placed(&object)?),
-        Event::Delete(object) => Event::Delete(placed(&object)?),
+        Event::Apply(object) => Event::Apply(make(object)?),
+        Event::Delete(object) => Event::Delete(make(object)?),
     })
 }
 

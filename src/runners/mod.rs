@@ -200,7 +200,7 @@ pub enum Glance {
 /// One full read of a child, and of what explains it.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// The child, whole.
+    /// The child, whole but for its managed fields.
     pub child: Value,
     /// The child's pods; empty unless [`Runner::wants_pods`] and the child has not succeeded.
     pub pods: Vec<Pod>,

@@ -15,8 +15,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the child is applied instead of created, over whatever has its name",
         file: API,
-        find: "self.write(\n            of_kind(kind, Some(namespace)).create(&params, manifest.to_string().into_bytes()),",
-        replace: "let _ = params;\n        self.write(\n            of_kind(kind, Some(namespace)).patch(manifest.pointer(\"/metadata/name\").and_then(Value::as_str).unwrap_or_default(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(manifest)),",
+        find: "self.write(of_kind(kind, Some(namespace)).create(&params, to_json(manifest)?)",
+        replace: "let _ = params;\n        self.write(of_kind(kind, Some(namespace)).patch(manifest.pointer(\"/metadata/name\").and_then(Value::as_str).unwrap_or_default(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(manifest))",
         checks: &[ControlPlane("a_name_that_is_taken_by_a_foreign_object_fails_and_leaves_it_alone")],
     },
     Bug {
@@ -157,9 +157,16 @@ pub(super) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a status with a word of another version is read as none",
-        file: "src/controller/execution.rs",
+        file: "src/controller/received.rs",
         find: "if RunnerExecutionStatus::deserialize(&alone).is_ok() {",
         replace: "if alone.is_empty() {",
+        checks: &[Pure("controller::")],
+    },
+    Bug {
+        name: "what somebody else wrote after us is taken for our own write",
+        file: "src/controller/memory.rs",
+        find: ".filter(|written| written.version() == version)",
+        replace: ".filter(|_| version > 0)",
         checks: &[Pure("controller::")],
     },
     Bug {

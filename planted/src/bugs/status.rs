@@ -11,7 +11,7 @@ const STATUS: &str = "src/controller/status.rs";
 pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "a status is written whatever the version is by then",
-        file: STATUS,
+        file: "src/controller/patch.rs",
         find: "Version { uid, resource_version }, status",
         replace: "Version { uid, resource_version: &None }, status",
         checks: &[Pure("controller::")],
@@ -95,7 +95,7 @@ pub(super) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "one execution that nests too deep breaks the reading of all",
-        file: "src/controller/execution.rs",
+        file: "src/controller/received.rs",
         find: "if shape.depth > MAX_DEPTH + 1 {",
         replace: "if shape.depth > 1_000_000 {",
         checks: &[Pure("controller::")],

@@ -111,10 +111,7 @@ impl Pass<'_> {
             )
             .await;
         match result {
-            Ok(mut stored) => {
-                if let Some(metadata) = stored.get_mut("metadata").and_then(Value::as_object_mut) {
-                    metadata.remove("managedFields");
-                }
+            Ok(stored) => {
                 self.rendered = Some(stored);
                 Ok(Next::Again(Seen::DryRun))
             }

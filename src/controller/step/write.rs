@@ -13,6 +13,7 @@ use crate::{
         decide::{Patience, Refusal, Report, Seen},
         error::{self, Attempt, Error},
         execution::Execution,
+        patch::patch,
         reconcile::{Next, Pass},
         status,
     },
@@ -116,7 +117,7 @@ impl Pass<'_> {
 
     /// Writes a status on exactly the version that was decided on; nothing is written where nothing changes.
     pub(super) async fn write(&mut self, new: RunnerExecutionStatus) -> Result<Written, Error> {
-        let Some(patch) = status::patch(&self.execution, &new) else { return Ok(Written::Done) };
+        let Some(patch) = patch(&self.execution, &new) else { return Ok(Written::Done) };
         match self.cx.api.patch_status(&self.execution, &patch).await {
             Ok(meta) => {
                 self.cx.events.tell(&self.execution, &new, Timestamp::now());

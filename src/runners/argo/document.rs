@@ -3,7 +3,7 @@
 //! In: any JSON. Out: [`Problem`]s with full paths. Pure; never fails on a shape it does not expect, since the
 //! shape itself is what the other modules report.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use crate::message::nearest;
 use serde_json::Value;
@@ -46,8 +46,9 @@ impl fmt::Display for Echo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.0.floor_char_boundary(MOST_ECHO);
         let shown = self.0.get(..end).unwrap_or_default();
-        for letter in shown.chars() {
-            f.write_char(if letter.is_control() { ' ' } else { letter })?;
+        for (i, part) in shown.split(char::is_control).enumerate() {
+            f.write_str(if i > 0 { " " } else { "" })?;
+            f.write_str(part)?;
         }
         if end < self.0.len() { f.write_str("…") } else { Ok(()) }
     }
@@ -97,8 +98,7 @@ impl Findings {
     pub(super) fn misspelt_case(&mut self, owner: &Value, known: &[&str], at: &Path) {
         let Value::Object(fields) = owner else { return };
         for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
-            let folded = fold(key);
-            if let Some(right) = known.iter().find(|name| fold(name) == folded) {
+            if let Some(right) = known.iter().find(|name| folded(name).eq(folded(key))) {
                 self.add(&at.field(key), || format!("field names are case-sensitive: write `{right}`"));
             }
         }
@@ -123,7 +123,11 @@ pub(super) fn items<'a>(owner: &'a Value, key: &str) -> &'a [Value] {
 /// The key as Go's JSON decoder compares it: it ignores case, and knows of two letters outside of ASCII
 /// (`ſ` and the Kelvin sign) that are upper or lower case of one within.
 pub(super) fn fold(key: &str) -> String {
-    key.chars().flat_map(char::to_lowercase).map(|c| if c == 'ſ' { 's' } else { c }).collect()
+    folded(key).collect()
+}
+
+fn folded(key: &str) -> impl Iterator<Item = char> {
+    key.chars().flat_map(char::to_lowercase).map(|c| if c == 'ſ' { 's' } else { c })
 }
 
 /// Calls `visit` for every text within a value, with its path. Keys are not texts.
