@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kube::core::ApiResource;
+
 use super::{
     decide::{Patience, Refusal},
     execution::Execution,
@@ -23,6 +25,8 @@ use crate::{
 pub struct Plan {
     /// Who renders and interprets.
     pub runner: Arc<dyn Runner>,
+    /// What kind of child it makes.
+    pub kind: Arc<ApiResource>,
     /// The ServiceAccount to act as; a valid name.
     pub service_account: String,
     /// The timeout, if there is one.
@@ -80,7 +84,8 @@ pub fn admit(execution: &Execution, registry: &Registry) -> Result<Plan, Refusal
             patience: Patience::Endless,
         }
     })?;
-    Ok(Plan { runner, service_account: platform.service_account_name.clone(), timeout })
+    let kind = Arc::new(runner.child());
+    Ok(Plan { runner, kind, service_account: platform.service_account_name.clone(), timeout })
 }
 
 fn refuse(reason: Reason, message: String) -> Refusal {

@@ -208,8 +208,8 @@ impl<'a> Pass<'a> {
     fn glimpse(&mut self, now: Timestamp) -> Glimpsed {
         let execution = Arc::clone(&self.execution);
         let Ok(plan) = &self.plan else { return Glimpsed::Seen(Seen::Unknown) };
-        let (key, kind) = (execution.key(), plan.runner.child());
-        let entry = self.cx.children.get(&kind, key, execution.namespace(), execution.child_name());
+        let key = execution.key();
+        let entry = self.cx.children.get(&plan.kind, key, execution.namespace(), execution.child_name());
         self.entry = entry.map(|e| self.cx.memory.latest_child(Entry::clone(&e)));
         let state = self.state();
         let changed_mind = state.cancel || state.deleting || state.suspend;

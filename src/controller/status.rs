@@ -304,7 +304,7 @@ fn set(
             Condition {
                 type_: type_.to_owned(),
                 status: value.to_owned(),
-                reason: reason.to_string(),
+                reason: reason.as_str().to_owned(),
                 message: if type_ == conditions::ACCEPTED && accepted == "True" {
                     String::new()
                 } else {

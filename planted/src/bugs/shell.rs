@@ -57,15 +57,15 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "the status tells of a child before one is created",
         file: STEP_CHILD,
-        find: "match self.cx.api.create(&kind,",
-        replace: "let early = crate::crd::ResourceRef { kind: kind.kind.clone(), name: execution.child_name().into(), ..Default::default() };\n        self.write(crate::controller::status::started(&execution, early, plan.timeout, Timestamp::now())).await?;\n        match self.cx.api.create(&kind,",
+        find: "match self.cx.api.create(&plan.kind,",
+        replace: "let early = crate::crd::ResourceRef { kind: plan.kind.kind.clone(), name: execution.child_name().into(), ..Default::default() };\n        self.write(crate::controller::status::started(&execution, early, plan.timeout, Timestamp::now())).await?;\n        match self.cx.api.create(&plan.kind,",
         checks: &[ControlPlane("a_service_account_without_rights_is_told_what_it_lacks")],
     },
     Bug {
         name: "the child is created with the controller's own rights",
         file: STEP_CHILD,
-        find: ".create(&kind, identity(&execution, plan),",
-        replace: ".create(&kind, Identity::Controller,",
+        find: "let identity = identity(&execution, plan);",
+        replace: "let identity = Identity::Controller;",
         checks: &[ControlPlane("a_started_job_is_recorded_owned_marked_and_made_by_the_service_account")],
     },
     Bug {

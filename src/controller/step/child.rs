@@ -34,10 +34,9 @@ impl Pass<'_> {
         {
             return Ok(next);
         }
-        let kind = plan.runner.child();
         let execution = Arc::clone(&self.execution);
-        match self.cx.api.create(&kind, identity(&execution, plan), execution.namespace(), &made.child).await
-        {
+        let identity = identity(&execution, plan);
+        match self.cx.api.create(&plan.kind, identity, execution.namespace(), &made.child).await {
             Ok(meta) => {
                 let seen = self.take_child(&meta, &Value::Null);
                 if let Some(entry) = &self.entry {
@@ -61,13 +60,12 @@ impl Pass<'_> {
     /// Finds out whose the object is that has our child's name.
     pub(super) async fn who_has_the_name(&mut self, plan: &Plan) -> Result<Next, Error> {
         let doing = "read the object that has the child's name";
-        let kind = plan.runner.child();
         let (namespace, name) =
             (self.execution.namespace().to_owned(), self.execution.child_name().to_owned());
         let found = self
             .cx
             .api
-            .get(&kind, Identity::Controller, Some(&namespace), &name)
+            .get(&plan.kind, Identity::Controller, Some(&namespace), &name)
             .await
             .map_err(|source| Error::Call { doing, source })?;
         let Some(object) = found else { return Ok(Next::Again(Seen::Absent { ended: None })) };
@@ -103,12 +101,7 @@ impl Pass<'_> {
         let result = self
             .cx
             .api
-            .dry_run(
-                &plan.runner.child(),
-                identity(&self.execution, plan),
-                self.execution.namespace(),
-                &made.child,
-            )
+            .dry_run(&plan.kind, identity(&self.execution, plan), self.execution.namespace(), &made.child)
             .await;
         match result {
             Ok(stored) => {
@@ -136,12 +129,11 @@ impl Pass<'_> {
         };
         let doing = "read the child";
         let call = |source| Error::Call { doing, source };
-        let kind = plan.runner.child();
         let namespace = self.execution.namespace().to_owned();
         let found = self
             .cx
             .api
-            .get(&kind, Identity::Controller, Some(&namespace), self.execution.child_name())
+            .get(&plan.kind, Identity::Controller, Some(&namespace), self.execution.child_name())
             .await
             .map_err(call)?;
         let Some(object) = found else {
@@ -203,7 +195,7 @@ impl Pass<'_> {
             .cx
             .api
             .patch(
-                &plan.runner.child(),
+                &plan.kind,
                 identity(&execution, plan),
                 execution.namespace(),
                 execution.child_name(),
@@ -246,7 +238,7 @@ impl Pass<'_> {
             .cx
             .api
             .delete(
-                &plan.runner.child(),
+                &plan.kind,
                 identity(&execution, plan),
                 execution.namespace(),
                 execution.child_name(),
@@ -266,12 +258,7 @@ impl Pass<'_> {
         let found = self
             .cx
             .api
-            .get(
-                &plan.runner.child(),
-                Identity::Controller,
-                Some(execution.namespace()),
-                execution.child_name(),
-            )
+            .get(&plan.kind, Identity::Controller, Some(execution.namespace()), execution.child_name())
             .await;
         let Some(object) = found.map_err(|source| Error::Call { doing: "read the child", source })? else {
             return Ok(Next::Again(Seen::Absent { ended: None }));

@@ -105,10 +105,9 @@ impl Pass<'_> {
     }
 
     async fn record(&mut self, uid: Uid, plan: &Plan) -> Result<Next, Error> {
-        let kind = plan.runner.child();
         let child = ResourceRef {
-            api_version: kind.api_version,
-            kind: kind.kind,
+            api_version: plan.kind.api_version.clone(),
+            kind: plan.kind.kind.clone(),
             namespace: self.execution.namespace().into(),
             name: self.execution.child_name().into(),
             uid,

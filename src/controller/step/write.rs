@@ -61,7 +61,7 @@ impl Pass<'_> {
         doing: &'static str,
         plan: &Plan,
     ) -> Result<Next, Error> {
-        self.refused_of(&plan.runner.child(), error, verb, doing, plan).await
+        self.refused_of(&plan.kind, error, verb, doing, plan).await
     }
 
     /// The same about an object of another kind.
@@ -93,7 +93,7 @@ impl Pass<'_> {
             refusal.reason = Reason::ServiceAccountNotFound;
             refusal.message = format!(
                 "ServiceAccount {account} does not exist in namespace {namespace}; create it, with the right to create, patch and delete {}.",
-                error::resource(&plan.runner.child())
+                error::resource(&plan.kind)
             );
         }
         Ok(Next::Again(Seen::Refused(refusal)))

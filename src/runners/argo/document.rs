@@ -98,7 +98,7 @@ impl Findings {
     pub(super) fn misspelt_case(&mut self, owner: &Value, known: &[&str], at: &Path) {
         let Value::Object(fields) = owner else { return };
         for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
-            if let Some(right) = known.iter().find(|name| folded(name).eq(folded(key))) {
+            if let Some(right) = known.iter().find(|name| is_same_key(name, key)) {
                 self.add(&at.field(key), || format!("field names are case-sensitive: write `{right}`"));
             }
         }
@@ -124,6 +124,11 @@ pub(super) fn items<'a>(owner: &'a Value, key: &str) -> &'a [Value] {
 /// (`ſ` and the Kelvin sign) that are upper or lower case of one within.
 pub(super) fn fold(key: &str) -> String {
     folded(key).collect()
+}
+
+/// Whether Go's JSON decoder takes the one for the other.
+pub(super) fn is_same_key(one: &str, other: &str) -> bool {
+    folded(one).eq(folded(other))
 }
 
 fn folded(key: &str) -> impl Iterator<Item = char> {

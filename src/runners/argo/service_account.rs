@@ -20,7 +20,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    document::{Findings, Path, fold},
+    document::{Findings, Path, fold, is_same_key},
     pod_spec_patch,
 };
 
@@ -114,7 +114,7 @@ fn collect_patches<'a>(value: &'a Value, at: &Path, patches: &mut Vec<(&'a str, 
             for (key, value) in fields.iter().filter(|(key, _)| !FREE_FORM.contains(&key.as_str())) {
                 let at = at.field(key);
                 match value.as_str() {
-                    Some(patch) if fold(key) == "podspecpatch" => patches.push((patch, at)),
+                    Some(patch) if is_same_key(key, "podSpecPatch") => patches.push((patch, at)),
                     Some(_) => {}
                     None => collect_patches(value, &at, patches),
                 }

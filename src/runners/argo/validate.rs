@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{
     super::Problem,
     call::{self, Arguments, Call},
-    document::{Echo, Findings, Path, fold, get, instead, items, text},
+    document::{Echo, Findings, Path, get, instead, is_same_key, items, text},
     signature::Signature,
     template,
     variables::{Globals, names},
@@ -228,10 +228,9 @@ impl<'a> Outputs<'a> {
         match value {
             Value::Object(fields) => {
                 for (key, value) in fields {
-                    match fold(key).as_str() {
-                        "templateref" => self.open = true,
-                        "outputs" => self.collect_names(value),
-                        _ => {}
+                    self.open |= is_same_key(key, "templateRef");
+                    if is_same_key(key, "outputs") {
+                        self.collect_names(value);
                     }
                     self.collect(value);
                 }
