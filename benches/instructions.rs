@@ -88,13 +88,13 @@ fn running_state() -> (State, Seen) {
     (state, Seen::Child(child))
 }
 
-#[library_benchmark(config = limits(480, 0))]
+#[library_benchmark(config = limits(502, 0))]
 #[bench::running(running_state())]
 fn decision((state, seen): (State, Seen)) -> Step {
     black_box(decide(black_box(&state), black_box(&seen), now()))
 }
 
-#[library_benchmark(config = limits(200_000, 130))]
+#[library_benchmark(config = limits(208_000, 130))]
 #[bench::created(event(EXECUTION))]
 #[bench::running(event(RUNNING))]
 fn decode_execution(event: String) -> WatchEvent<Execution> {
@@ -102,13 +102,13 @@ fn decode_execution(event: String) -> WatchEvent<Execution> {
 }
 
 // What our own last write costs when the watch shows it.
-#[library_benchmark(config = limits(100_000, 60))]
+#[library_benchmark(config = limits(79_700, 8))]
 #[bench::running(event(RUNNING))]
 fn receive_execution(event: String) -> WatchEvent<Received> {
     black_box(serde_json::from_str(black_box(&event)).unwrap())
 }
 
-#[library_benchmark(config = limits(33_000, 26))]
+#[library_benchmark(config = limits(34_700, 26))]
 #[bench::workflow_metadata(event(WORKFLOW), registry())]
 fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<true>> = serde_json::from_str(black_box(&event)).unwrap();
@@ -116,7 +116,7 @@ fn decode_metadata(event: String, registry: Registry) -> Option<Entry> {
     black_box(Entry::from_watched(&watched, &registry))
 }
 
-#[library_benchmark(config = limits(58_000, 32))]
+#[library_benchmark(config = limits(61_600, 32))]
 #[bench::job(event(JOB), registry())]
 fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     let event: WatchEvent<Watched<false>> = serde_json::from_str(black_box(&event)).unwrap();
@@ -124,13 +124,13 @@ fn decode_job(event: String, registry: Registry) -> Option<Entry> {
     black_box(Entry::from_watched(&watched, &registry))
 }
 
-#[library_benchmark(config = limits(57_700, 15))]
+#[library_benchmark(config = limits(61_400, 15))]
 #[bench::running(read(RUNNING))]
 fn pack(execution: Execution) -> Packed {
     black_box(Packed::of(black_box(&execution)))
 }
 
-#[library_benchmark(config = limits(34_200, 22))]
+#[library_benchmark(config = limits(36_900, 22))]
 #[bench::running(Packed::of(&read(RUNNING)))]
 fn unpack(packed: Packed) -> Option<Execution> {
     black_box(black_box(&packed).unpack())
@@ -146,14 +146,14 @@ fn child() -> ResourceRef {
     }
 }
 
-#[library_benchmark(config = limits(85_000, 65))]
+#[library_benchmark(config = limits(68_700, 56))]
 #[bench::started(read(EXECUTION))]
 fn encode_started(execution: Execution) -> Option<Box<RawValue>> {
     let new = status::started(&execution, child(), None, now());
     black_box(patch(&execution, &new))
 }
 
-#[library_benchmark(config = limits(103_000, 84))]
+#[library_benchmark(config = limits(57_800, 60))]
 #[bench::succeeded(read(RUNNING))]
 fn encode_finished(execution: Execution) -> Option<Box<RawValue>> {
     let seen = Observation::Succeeded { progress: Some("1/1".into()), output: None, message: String::new() };
@@ -180,7 +180,7 @@ fn large_workflow() -> Value {
     ]}})
 }
 
-#[library_benchmark(config = limits(116_000_000, 168_000))]
+#[library_benchmark(config = limits(116_000_000, 148_000))]
 #[bench::dag(large_workflow())]
 fn check_workflow(args: Value) -> Rendered {
     black_box(ArgoWorkflow.render(&Run::example(black_box(&args))).unwrap())

@@ -5,7 +5,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use runner_controller::{
-    controller::Others,
+    controller::{Others, pace},
     crd,
     exec::{self, Tool},
     go_types, logging,
@@ -55,8 +55,17 @@ struct Run {
     exec_image: Option<String>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    match pace::runtime() {
+        Ok(runtime) => runtime.block_on(command()),
+        Err(error) => {
+            eprintln!("runner-controller: it cannot begin: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command() -> ExitCode {
     let cli: Cli = match submit::exit::command_line() {
         Ok(cli) => cli,
         Err(code) => return code,

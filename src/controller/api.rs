@@ -3,7 +3,7 @@
 //! Each call is made once, with a deadline: what to do about a failure is the reconcile's to decide. Writes ask
 //! for metadata only in return, since nothing else of the answer is used.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, header};
 use k8s_openapi::{
@@ -26,6 +26,7 @@ use super::{
     child::Watched,
     execution::Execution,
     impersonate::{self, Identity},
+    pace,
     received::Received,
     whole::Whole,
 };
@@ -302,7 +303,10 @@ impl Api {
         if metadata_only {
             request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(METADATA_ONLY));
         }
-        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+        let asked = Instant::now();
+        let answer = tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await;
+        pace::answered(asked.elapsed());
+        match answer {
             Ok(Ok(text)) => serde_json::from_str(&text)
                 .map_err(|_| CallError::Transport("its answer is not understood".into())),
             Ok(Err(error)) => Err(error.into()),

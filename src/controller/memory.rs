@@ -144,10 +144,11 @@ impl Memory {
         }
     }
 
-    /// The execution as our own last write left it, if it is of that version: what has come of it need not be read.
-    pub fn as_written(&self, key: Key, version: u64) -> Option<Arc<Execution>> {
+    /// The execution as our own last write left it, if it is of that very version: what has come of it need not be read.
+    pub fn as_written(&self, key: Key, version: &str) -> Option<Arc<Execution>> {
         let all = self.all();
-        all.get(&key)?.written().filter(|written| written.version() == version).map(Arc::clone)
+        let written = all.get(&key)?.written();
+        written.filter(|it| it.metadata.resource_version.as_deref() == Some(version)).map(Arc::clone)
     }
 
     /// Whether this is the execution just as our own last write left it: the pass that wrote it went on with it, so

@@ -10,7 +10,7 @@
 //! | why something is tried again, and when | `error`, `memory`, `step/rest` |
 //! | who goes first | `courtesy` |
 //! | when a child is read in full | `looks` |
-//! | what wakes a pass | `triggers`, `timers`, `queue` |
+//! | what wakes a pass | `triggers`, `timers`, `queue`; and how often the thread, `pace` |
 //! | what is kept in memory | `cache`, `packed`, `conditions`, `memory` |
 //! | with whose rights a request is made | `impersonate` |
 //! | how arguments get into a pod | `input` |
@@ -60,6 +60,8 @@ pub mod memory;
 #[doc(hidden)]
 pub mod metrics;
 mod others;
+#[doc(hidden)]
+pub mod pace;
 #[doc(hidden)]
 pub mod packed;
 #[doc(hidden)]

@@ -79,11 +79,6 @@ impl Received {
     pub fn key(&self) -> Key {
         Key::of(self.metadata.uid.as_deref().unwrap_or_default())
     }
-
-    /// Its version.
-    pub fn version(&self) -> u64 {
-        version_of(&self.metadata)
-    }
 }
 
 fn slim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {

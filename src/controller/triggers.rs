@@ -61,7 +61,8 @@ pub fn executions(
     listener: Listener,
 ) -> impl Stream<Item = (Key, Row)> + Send + use<> {
     let read = move |received: Received| {
-        let written = memory.as_written(received.key(), received.version());
+        let version = received.metadata.resource_version.as_deref();
+        let written = version.and_then(|version| memory.as_written(received.key(), version));
         Some(written.unwrap_or_else(|| Arc::new(received.into())))
     };
     let events = resilient(api, config, resync, "runnerexecutions", metrics);

@@ -165,8 +165,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "what somebody else wrote after us is taken for our own write",
         file: "src/controller/memory.rs",
-        find: ".filter(|written| written.version() == version)",
-        replace: ".filter(|_| version > 0)",
+        find: "written.filter(|it| it.metadata.resource_version.as_deref() == Some(version))",
+        replace: "written.filter(|_| !version.is_empty())",
         checks: &[Pure("controller::")],
     },
     Bug {
