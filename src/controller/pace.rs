@@ -1,10 +1,9 @@
 //! How often the thread wakes up that all passes run on. No I/O, but it lets that thread sleep.
 //!
 //! Under load something comes every few milliseconds, and each time the processor's caches hold what ran meanwhile,
-//! for the most part the API server's: of the controller's time in a drain a third went into that. So before the thread waits for
-//! what comes next it rests, until a quarter of the time has passed since it last woke that an answer takes at present;
-//! what comes meanwhile is worked on in one go. Whoever is answered in 3 ms is delayed by less than one, and what comes after a
-//! quiet time not at all.
+//! for the most part the API server's. So before the thread waits for what comes next it rests, until a quarter of the
+//! time has passed since it last woke that an answer takes at present; what comes meanwhile is worked on in one go. With
+//! answers that take 3 ms nothing is delayed by more than one, and what comes after a quiet time not at all.
 
 use std::{
     cell::Cell,
@@ -14,8 +13,8 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-/// What part of the time that an answer takes may pass between two wake-ups. With a half the controller takes less time
-/// still, but passes wait for each other; with an eighth it saves half as much.
+/// What part of the time that an answer takes passes between two wake-ups. In a drain an eighth saved 13 % of the
+/// controller's CPU time, a quarter 23 % and a half 33 %; but the larger it is, the longer lies what has come.
 const PART: u32 = 4;
 /// However long answers take: a signal or a probe is not kept waiting for longer.
 const LONGEST: Duration = Duration::from_millis(20);
