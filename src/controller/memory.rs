@@ -102,6 +102,11 @@ impl Remembered {
         self.passing.as_ref()?.written.as_ref()
     }
 
+    /// Our own last write, if it is of that very version.
+    fn written_at(&self, version: Option<&str>) -> Option<&Arc<Execution>> {
+        self.written().filter(|it| version.is_some() && it.metadata.resource_version.as_deref() == version)
+    }
+
     fn clear<T>(&mut self, f: impl FnOnce(&mut Passing) -> T) -> Option<T> {
         let result = self.passing.as_deref_mut().map(f);
         self.passing.take_if(|passing| passing.is_over());
@@ -145,18 +150,16 @@ impl Memory {
     }
 
     /// The execution as our own last write left it, if it is of that very version: what has come of it need not be read.
-    pub fn as_written(&self, key: Key, version: &str) -> Option<Arc<Execution>> {
-        let all = self.all();
-        let written = all.get(&key)?.written();
-        written.filter(|it| it.metadata.resource_version.as_deref() == Some(version)).map(Arc::clone)
+    pub fn as_written(&self, key: Key, version: Option<&str>) -> Option<Arc<Execution>> {
+        self.all().get(&key)?.written_at(version).map(Arc::clone)
     }
 
     /// Whether this is the execution just as our own last write left it: the pass that wrote it went on with it, so
     /// that there is nothing to do. From then on it need not be remembered.
     pub fn is_echo(&self, seen: &Execution) -> bool {
         let mut all = self.all();
-        let written = all.get(&seen.key()).and_then(Remembered::written);
-        let is_echo = written.is_some_and(|it| it.version() == seen.version());
+        let version = seen.metadata.resource_version.as_deref();
+        let is_echo = all.get(&seen.key()).is_some_and(|it| it.written_at(version).is_some());
         if is_echo {
             shown(&mut all, seen);
         }

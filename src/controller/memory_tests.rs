@@ -104,7 +104,7 @@ fn an_execution_is_an_echo_only_at_the_version_that_we_wrote() {
     assert!(!memory.is_echo(&execution("7")), "nothing was written");
     memory.wrote(&Arc::new(execution("7")));
     assert!(!memory.is_echo(&execution("6")) && !memory.is_echo(&execution("8")));
-    let as_written = |version| memory.as_written(Key::of("u"), version).is_some();
+    let as_written = |version| memory.as_written(Key::of("u"), Some(version)).is_some();
     assert!(as_written("7") && !as_written("6") && !as_written("8"));
     assert!(memory.is_echo(&execution("7")));
     assert!(!memory.is_echo(&execution("7")), "as a watch that begins anew shows it");

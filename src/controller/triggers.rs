@@ -61,8 +61,7 @@ pub fn executions(
     listener: Listener,
 ) -> impl Stream<Item = (Key, Row)> + Send + use<> {
     let read = move |received: Received| {
-        let version = received.metadata.resource_version.as_deref();
-        let written = version.and_then(|version| memory.as_written(received.key(), version));
+        let written = memory.as_written(received.key(), received.metadata.resource_version.as_deref());
         Some(written.unwrap_or_else(|| Arc::new(received.into())))
     };
     let events = resilient(api, config, resync, "runnerexecutions", metrics);

@@ -165,8 +165,8 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "what somebody else wrote after us is taken for our own write",
         file: "src/controller/memory.rs",
-        find: "written.filter(|it| it.metadata.resource_version.as_deref() == Some(version))",
-        replace: "written.filter(|_| !version.is_empty())",
+        find: "version.is_some() && it.metadata.resource_version.as_deref() == version",
+        replace: "version.is_some() || it.metadata.resource_version.is_none()",
         checks: &[Pure("controller::")],
     },
     Bug {

@@ -14,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{document::fold, variables::split_tags};
+use super::{
+    document::{fold, is_same_key},
+    variables::split_tags,
+};
 use crate::yaml;
 
 /// Why a patch is refused.
@@ -128,7 +131,7 @@ impl<'a> Literals<'a> {
     /// the same: a hook may be called `outputs`.
     fn collect_beside_parameters(&mut self, outputs: &'a Value) {
         let fields = outputs.as_object().into_iter().flatten();
-        fields.filter(|(key, _)| fold(key) != "parameters").for_each(|(_, value)| self.collect(value));
+        fields.filter(|(key, _)| !is_same_key(key, "parameters")).for_each(|(_, value)| self.collect(value));
     }
 
     fn collect_parameters(&mut self, list: &'a Value) {
@@ -136,13 +139,13 @@ impl<'a> Literals<'a> {
             let named = |wanted: &'static str| {
                 fields
                     .iter()
-                    .filter(move |(key, value)| fold(key) == wanted && !value.is_null())
+                    .filter(move |(key, value)| is_same_key(key, wanted) && !value.is_null())
                     .map(|(_, v)| v)
             };
             for name in named("name").filter_map(Value::as_str) {
                 let values = self.by_name.entry(name).or_default();
                 values.extend(named("value").chain(named("default")).map(Literal::Value));
-                values.extend(named("valuefrom").map(|_| Literal::Elsewhere));
+                values.extend(named("valueFrom").map(|_| Literal::Elsewhere));
             }
         }
     }
